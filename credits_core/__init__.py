@@ -1,0 +1,1 @@
+"""Prepaid credits in plain Python: Stripe and database operations, without any user interface."""
