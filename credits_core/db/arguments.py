@@ -24,7 +24,7 @@ def check_name(name: str) -> str:
 
 
 def text_arguments(arguments: Mapping[str, object]) -> dict[str, str]:
-    """`{"p_x": text}` that PostgreSQL reads for the parameter's own type; arguments that are None are left out."""
+    """`{"p_x": text}` that PostgreSQL reads for the parameter's own type; None is left out."""
     return {f"p_{check_name(name)}": _as_text(x) for name, x in arguments.items() if x is not None}
 
 
@@ -34,7 +34,7 @@ def json_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
 
 
 def json_text(value: object) -> str:
-    """JSON for a jsonb parameter; decimals, times and UUIDs become text. InvalidRequest for NaN and infinity."""
+    """JSON for a jsonb parameter; decimals, times and UUIDs become text. InvalidRequest for NaN."""
     try:
         text = json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False)
     except ValueError:

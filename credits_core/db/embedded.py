@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL under `DATA_DIR/postgres`: the first process that needs it starts it, the last stops it.
+"""The embedded PostgreSQL under `DATA_DIR/postgres`: the first process starts it, the last stops it.
 
-Every process that uses the server holds a shared lock on `postgres.users`; the system gives it back even after
-a kill -9. Starting and stopping happen under an exclusive lock on `postgres.lock`. A server left behind by a
-killed process is simply used again. Linux and macOS.
+Every process that uses the server holds a shared lock on `postgres.users`; the system gives it back even
+after a kill -9. Starting and stopping happen under an exclusive lock on `postgres.lock`. A server left behind
+by a killed process is simply used again. Linux and macOS.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def bootstrap(superuser_dsn: str) -> None:
 
 
 def migrate(owner_dsn: str, folder: Path = MIGRATIONS) -> list[str]:
-    """Apply what is missing in order, each file in its own transaction; answers the versions applied just now.
+    """Apply what is missing, each file in its own transaction, and answer the versions applied just now.
 
     ConfigError when history and files contradict each other, or when a file fails (nothing of it is kept).
     """
@@ -137,7 +137,8 @@ def _apply(connection: Connection, migration: Migration) -> None:
         with connection.transaction():
             _run(connection, migration.sql)
             connection.execute(
-                "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)",
+                "insert into supabase_migrations.schema_migrations (version, name, statements)"
+                " values (%s, %s, %s)",
                 (migration.version, migration.name, split_statements(migration.sql)),
             )
     except psycopg.Error as error:

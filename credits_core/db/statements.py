@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-# What can hide a semicolon, and what ends a statement. `''` in a string reads as two strings, which is as good.
+# What can hide a semicolon, and what ends a statement. `''` in a string reads as two strings: as good.
 _TOKEN = re.compile(
     r"""
       (?P<skip>
