@@ -50,8 +50,8 @@ def install_dir() -> Path:
 def server_user(data: Path) -> ServerUser:
     """As whom a server on folder `data` (existing or not) runs, able to reach it and the programs.
 
-    Not root: the current user. Root: the folder's owner, or the user `pgserver`. Where a folder above is closed
-    to others, the server joins that folder's group, which may pass through; nothing is opened to everybody.
+    Not root: the current user. Root: the folder's owner, or the user `pgserver`. Where a folder above is
+    closed to others, the server joins that folder's group, which may pass; nothing is opened to everybody.
     """
     if os.geteuid() != 0:
         return ServerUser()
