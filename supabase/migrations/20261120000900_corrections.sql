@@ -1,0 +1,180 @@
+-- Corrections: adjustments by an administrator, reversals to the very same grants, booking of expired grants.
+
+-- Adds (positive) or removes (negative) credits with a reason. Security definer: only functions write the ledger.
+create function credits.adjust(
+  p_account_id bigint, p_amount_micros bigint, p_reason text, p_idempotency_key text, p_expires_at timestamptz default null
+) returns jsonb language plpgsql security definer set search_path = '' as $$
+declare
+  v_account bigint;
+  a         credits.accounts;
+  t         credits.transactions;
+  v_row     credits.transactions;
+  v_grant   credits.grants;
+  v_draws   credits.draw[];
+begin
+  perform credits._require('service', 'super_admin', 'admin');
+  v_account := credits._account(p_account_id, 'write');
+  perform credits._check_key(p_idempotency_key);
+  perform credits._check_adjustment(p_amount_micros, p_reason);
+  perform from credits.accounts where id = v_account for no key update;
+  select * into t from credits.transactions where account_id = v_account and idempotency_key = p_idempotency_key;
+  if found then
+    if t.kind <> 'adjustment' or t.amount_micros <> p_amount_micros or t.reason <> trim(p_reason) then
+      perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
+    end if;
+    return credits._transaction_answer(t, true);
+  end if;
+  a := credits._open_ledger(v_account);
+  v_row.idempotency_key := p_idempotency_key;
+  v_row.reason := trim(p_reason);
+  v_row.actor := credits._actor();
+  if p_amount_micros > 0 then
+    v_grant.source := 'adjustment';
+    v_grant.is_promotional := true;
+    v_grant.granted_micros := p_amount_micros;
+    v_grant.expires_at := p_expires_at;
+    v_grant.reason := v_row.reason;
+    a := credits._grant(a, 'adjustment', v_grant, v_row);
+  else
+    v_draws := credits._draw(v_account, -p_amount_micros, null);
+    if credits._drawn(v_draws) < -p_amount_micros then
+      perform credits._raise('LC402', 'The account has fewer credits than that; remove at most what is available.',
+        jsonb_build_object('needed_micros', -p_amount_micros, 'available_micros', credits._drawn(v_draws)));
+    end if;
+    a := credits._record(a, 'adjustment', p_amount_micros, v_draws, v_row);
+  end if;
+  perform credits._close_ledger(a);
+  perform credits._audit('adjust', v_account, jsonb_build_object('amount_micros', p_amount_micros, 'reason', v_row.reason));
+  select * into t from credits.transactions where account_id = v_account and idempotency_key = p_idempotency_key;
+  return credits._transaction_answer(t, false);
+end $$;
+
+-- One adjustment moves at most a billion credits: a slip of the keyboard must not make an account unusable.
+create function credits._check_adjustment(p_amount_micros bigint, p_reason text) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+  if p_amount_micros is null or p_amount_micros = 0 or abs(p_amount_micros) > 1000000000000000 then
+    perform credits._raise('LC400', 'Give an amount other than 0, at most 1,000,000,000 credits.');
+  end if;
+  if length(trim(coalesce(p_reason, ''))) not between 3 and 500 then
+    perform credits._raise('LC400', 'Say why, in 3 to 500 characters: the reason stays in the ledger.');
+  end if;
+end $$;
+
+create function credits._transaction_answer(t credits.transactions, p_replayed boolean) returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_object('transaction_id', t.account_id || '-' || t.seq, 'account_id', t.account_id,
+                            'amount_micros', t.amount_micros, 'posted_micros', t.posted_after_micros,
+                            'available_micros', t.available_after_micros, 'created_at', credits._iso(t.created_at),
+                            'replayed', p_replayed)
+$$;
+
+create function credits.adjust_preview(p_account_id bigint, p_amount_micros bigint) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare v_available bigint;
+begin
+  perform credits._require('service', 'super_admin', 'admin');
+  perform credits._check_adjustment(p_amount_micros, 'preview');
+  v_available := (credits.balance(p_account_id) ->> 'available_micros')::bigint;
+  return jsonb_build_object(
+    'available_before_micros', v_available, 'available_after_micros', v_available + p_amount_micros,
+    'allowed', v_available + p_amount_micros >= 0,
+    'reason', case when v_available + p_amount_micros < 0 then 'The account has fewer credits than that.' end);
+end $$;
+
+-- Undoes a use or an adjustment: what it took goes back to the very grants it came from, what it gave is taken from the
+-- very grant it made. A grant that has expired meanwhile stays expired: its credits come back and expire at once.
+-- Security definer: only functions write the ledger.
+create function credits.reverse(p_transaction_id text, p_reason text, p_idempotency_key text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_account bigint := credits._bigint(split_part(p_transaction_id, '-', 1));
+  v_seq     bigint := credits._bigint(split_part(p_transaction_id, '-', 2));
+  a         credits.accounts;
+  t         credits.transactions;
+  v_old     credits.transactions;
+  v_row     credits.transactions;
+  v_entry   record;
+  v_draws   credits.draw[] := '{}';
+  v_owed    bigint;
+begin
+  perform credits._require('service', 'super_admin', 'admin');
+  perform credits._check_key(p_idempotency_key);
+  perform credits._check_adjustment(1, p_reason);
+  select * into t from credits.transactions where account_id = v_account and seq = v_seq;
+  if not found then
+    perform credits._raise('LC404', format('There is no transaction “%s”; copy its id from the list.', left(p_transaction_id, 60)));
+  end if;
+  a := credits._open_ledger(v_account);
+  select * into v_old from credits.transactions
+   where account_id = v_account and (idempotency_key = p_idempotency_key or reverses_seq = v_seq)
+   order by (idempotency_key = p_idempotency_key) desc nulls last limit 1;
+  if v_old.idempotency_key = p_idempotency_key and v_old.reverses_seq is distinct from v_seq then
+    perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
+  elsif v_old.idempotency_key = p_idempotency_key then
+    return credits._transaction_answer(v_old, true);
+  elsif v_old.seq is not null then
+    perform credits._raise('LC409', 'This transaction was reversed already.',
+      jsonb_build_object('reversal', v_account || '-' || v_old.seq));
+  elsif t.kind not in ('use', 'adjustment') then
+    perform credits._raise('LC409', 'Only uses and adjustments can be reversed; a purchase is refunded instead.');
+  end if;
+  for v_entry in select grant_id, -amount_micros as back from credits.all_entries
+                  where account_id = v_account and seq = v_seq order by position loop
+    if v_entry.grant_id is null then  -- it was debt: what is still owed is forgiven, what was recovered since comes back
+      v_owed := least(a.debt_micros - credits._debt_of_holds(a), v_entry.back);
+      a.debt_micros := a.debt_micros - v_owed;
+      v_draws := v_draws || row(null, v_owed)::credits.draw;
+      continue when v_owed = v_entry.back;
+      insert into credits.grants (account_id, source, is_promotional, granted_micros, remaining_micros, reason, created_at)
+      values (v_account, 'adjustment', false, v_entry.back - v_owed, v_entry.back - v_owed, trim(p_reason), a.last_at)
+      returning id into v_entry.grant_id;
+      v_entry.back := v_entry.back - v_owed;
+    else
+      update credits.grants set remaining_micros = remaining_micros + v_entry.back
+       where id = v_entry.grant_id and remaining_micros + v_entry.back >= 0;
+      if not found then
+        perform credits._raise('LC402', 'Credits that this adjustment gave are spent already; remove at most what is left.');
+      end if;
+    end if;
+    v_draws := v_draws || row(v_entry.grant_id, v_entry.back)::credits.draw;
+  end loop;
+  v_row := t;
+  v_row.quantity := -t.quantity;
+  v_row.rated_micros := -t.rated_micros;
+  v_row.occurred_at := null;
+  v_row.metadata := null;
+  v_row.reverses_seq := v_seq;
+  v_row.idempotency_key := p_idempotency_key;
+  v_row.reason := trim(p_reason);
+  v_row.actor := credits._actor();
+  if t.kind = 'use' then a.used_micros := a.used_micros + t.amount_micros; end if;
+  a := credits._record(a, 'reversal', -t.amount_micros, v_draws, v_row);
+  perform credits._close_ledger(a);
+  perform credits._audit('reverse', v_account, jsonb_build_object('transaction_id', p_transaction_id, 'reason', v_row.reason));
+  select * into t from credits.transactions where account_id = v_account and seq = a.seq;
+  return credits._transaction_answer(t, false);
+end $$;
+
+-- Books expired grants, account by account. Nobody waits for it: expired credits cannot be spent the moment they expire.
+-- Security definer: only functions write the ledger.
+create function credits.expire_grants(p_limit int default 500) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_id bigint;
+  v_n  int := 0;
+begin
+  perform credits._require('service');
+  for v_id in select id from credits.accounts where settle_at <= credits._now() order by id limit least(p_limit, 10000) loop
+    perform credits._close_ledger(credits._open_ledger(v_id));
+    v_n := v_n + 1;
+  end loop;
+  return jsonb_build_object('accounts', v_n);
+end $$;
+
+revoke execute on all functions in schema credits from public;
+grant execute on function
+  credits.adjust(bigint, bigint, text, text, timestamptz), credits.adjust_preview(bigint, bigint),
+  credits._check_adjustment(bigint, text), credits.reverse(text, text, text)
+to authenticated, service_role;
+grant execute on function credits.expire_grants(int) to service_role;

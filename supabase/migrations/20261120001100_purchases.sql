@@ -1,0 +1,318 @@
+-- Purchases: a row is committed before Stripe is called; fulfill_purchase credits it once, whoever asks and how often.
+
+create table credits.purchases (
+  id                uuid primary key default gen_random_uuid(),
+  account_id        bigint not null references credits.accounts (id),
+  idempotency_key   text not null,
+  catalog           text not null,
+  package           text,                           -- null: a custom amount
+  name              text not null,
+  credits_micros    bigint not null check (credits_micros > 0),
+  bonus_micros      bigint not null check (bonus_micros >= 0),
+  price_cents       bigint not null check (price_cents > 0),
+  currency          text not null,
+  flow              text not null check (flow in ('checkout', 'payment_intent')),
+  livemode          boolean not null,
+  status            text not null default 'created'
+                    check (status in ('created', 'open', 'processing', 'credited', 'expired', 'failed', 'review')),
+  stripe_price_id   text,
+  session_id        text unique,
+  payment_intent_id text unique,
+  url               text,
+  client_secret     text,
+  customer_id       text,
+  receipt_url       text,
+  amount_total_cents bigint,
+  tax_cents         bigint,
+  discount_cents    bigint,
+  review_reason     text,
+  failure_reason    text,
+  transaction_seq   bigint,
+  created_at        timestamptz not null,
+  opened_at         timestamptz,
+  expires_at        timestamptz,
+  credited_at       timestamptz,
+  unique (account_id, idempotency_key)
+);
+create unique index purchases_by_account on credits.purchases (account_id, created_at, id);
+create unique index purchases_waiting on credits.purchases (created_at, id) where status in ('created', 'open', 'processing');
+
+alter table credits.purchases enable row level security;
+create policy purchases_read on credits.purchases for select to authenticated
+  using (account_id = (select credits._own_account()) or (select credits._is_staff()));
+grant select on credits.purchases to authenticated, service_role;
+
+create function credits._purchase_json(p credits.purchases) returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object(
+    'purchase_id', p.id, 'account_id', p.account_id, 'status', p.status, 'package', p.package, 'package_name', p.name,
+    'credits_micros', p.credits_micros, 'bonus_micros', p.bonus_micros, 'price_cents', p.price_cents, 'currency', p.currency,
+    'flow', p.flow, 'livemode', p.livemode, 'stripe_price_id', p.stripe_price_id, 'session_id', p.session_id,
+    'payment_intent_id', p.payment_intent_id, 'url', p.url, 'client_secret', p.client_secret, 'receipt_url', p.receipt_url,
+    'review_reason', p.review_reason, 'failure_reason', p.failure_reason, 'amount_total_cents', p.amount_total_cents,
+    'created_at', credits._iso(p.created_at), 'credited_at', credits._iso(p.credited_at),
+    'transaction_id', p.account_id || '-' || p.transaction_seq,
+    'email', (select email from credits.profiles where account_id = p.account_id))
+$$;
+
+-- Records the intent to buy. The price comes from our own package row, never from the caller.
+-- Security definer: only functions write purchases.
+create function credits.create_purchase(
+  p_idempotency_key text, p_livemode boolean, p_package text default null, p_amount_cents bigint default null,
+  p_flow text default 'checkout', p_account_id bigint default null
+) returns jsonb language plpgsql security definer set search_path = '' as $$
+declare
+  v_account bigint := credits._account(p_account_id, 'write');
+  c         credits.catalogs;
+  k         credits.packages;
+  p         credits.purchases;
+  v_price   text;
+begin
+  perform credits._check_key(p_idempotency_key);
+  if p_livemode is null or p_flow is null or p_flow not in ('checkout', 'payment_intent') then
+    perform credits._raise('LC400', 'flow must be checkout or payment_intent.');
+  end if;
+  if (p_package is null) = (p_amount_cents is null) then
+    perform credits._raise('LC400', 'Name either a package or an amount_cents; GET /api/credits/packages lists both.');
+  end if;
+  select * into c from credits.catalogs where is_active;
+  if p_package is not null then
+    select * into k from credits.packages where catalog = c.code and code = p_package and is_offered;
+    if k.code is null then
+      perform credits._raise('LC404', format('There is no package “%s”; GET /api/credits/packages lists them.', left(p_package, 80)));
+    end if;
+    select price_id into v_price from credits.package_stripe
+     where catalog = c.code and package = k.code and livemode = p_livemode;
+  else
+    if c.custom_min_cents is null or p_amount_cents not between c.custom_min_cents and c.custom_max_cents then
+      perform credits._raise('LC400', 'This amount cannot be bought; choose one between the smallest and the largest.',
+        jsonb_build_object('min_cents', c.custom_min_cents, 'max_cents', c.custom_max_cents));
+    end if;
+    k.name := 'Custom amount';
+    k.price_cents := p_amount_cents;
+    k.credits_micros := p_amount_cents * c.custom_micros_per_cent;
+    k.bonus_micros := 0;
+  end if;
+  insert into credits.purchases (account_id, idempotency_key, catalog, package, name, credits_micros, bonus_micros, price_cents,
+                                 currency, flow, livemode, stripe_price_id, created_at)
+  values (v_account, p_idempotency_key, c.code, k.code, k.name, k.credits_micros, k.bonus_micros, k.price_cents, c.currency,
+          p_flow, p_livemode, v_price, credits._now())
+  on conflict (account_id, idempotency_key) do nothing returning * into p;
+  if p.id is not null then return credits._purchase_json(p) || '{"replayed": false}'; end if;
+  select * into p from credits.purchases where account_id = v_account and idempotency_key = p_idempotency_key;
+  if p.package is distinct from p_package or p.flow <> p_flow or (p_package is null and p.price_cents <> p_amount_cents) then
+    perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
+  end if;
+  return credits._purchase_json(p) || '{"replayed": true}';
+end $$;
+
+-- Records what Stripe answered. Security definer: only functions write purchases.
+create function credits.open_purchase(
+  p_purchase_id uuid, p_session_id text default null, p_payment_intent_id text default null, p_url text default null,
+  p_client_secret text default null, p_expires_at timestamptz default null
+) returns jsonb language plpgsql security definer set search_path = '' as $$
+declare p credits.purchases;
+begin
+  perform credits._require('service');
+  update credits.purchases set
+    status = case when status = 'created' then 'open' else status end, opened_at = coalesce(opened_at, credits._now()),
+    session_id = coalesce(session_id, p_session_id), payment_intent_id = coalesce(payment_intent_id, p_payment_intent_id),
+    url = coalesce(p_url, url), client_secret = coalesce(p_client_secret, client_secret),
+    expires_at = coalesce(p_expires_at, expires_at)
+   where id = p_purchase_id returning * into p;
+  if p.id is null then perform credits._raise('LC404', 'There is no such purchase.'); end if;
+  return credits._purchase_json(p);
+end $$;
+
+-- Why a paid session must not be credited by itself; null when everything agrees.
+create function credits._purchase_mismatch(p credits.purchases, s jsonb) returns text
+language sql immutable set search_path = '' as $$
+  select case
+    when s ->> 'mode' is distinct from 'payment' then 'The session is not a one-time payment.'
+    when (s ->> 'livemode')::boolean is distinct from p.livemode then 'Test and live mode do not agree.'
+    when s ->> 'currency' is distinct from p.currency then 'The currency is not the one of the purchase.'
+    when (s ->> 'amount_subtotal')::bigint is distinct from p.price_cents then 'The amount is not the price of the purchase.'
+    when p.stripe_price_id is not null and s ->> 'price_id' is not null and s ->> 'price_id' <> p.stripe_price_id
+      then 'The Stripe price is not the one of the package.'
+    when p.session_id is not null and s ->> 'session_id' is not null and s ->> 'session_id' <> p.session_id
+      then 'Another Stripe session belongs to this purchase.'
+    when s ->> 'payment_status' = 'no_payment_required' then 'Stripe says that nothing was to be paid.'
+  end
+$$;
+
+-- One function for return page, webhook and poll: brings a purchase to where Stripe says it is; credits it once.
+-- p_session: session_id, purchase_id, status, payment_status, mode, currency, amount_subtotal, amount_total, amount_tax,
+-- amount_discount, price_id, payment_intent_id, customer_id, receipt_url, livemode.
+-- Security definer: only functions write the ledger and purchases.
+create function credits.fulfill_purchase(p_session jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  p      credits.purchases;
+  v_paid boolean := p_session ->> 'payment_status' in ('paid', 'no_payment_required') and p_session ->> 'status' = 'complete';
+  v_why  text;
+  v_new  boolean := false;
+begin
+  perform credits._require('service');
+  select * into p from credits.purchases
+   where session_id = p_session ->> 'session_id' or id = credits._uuid(p_session ->> 'purchase_id')
+      or payment_intent_id = p_session ->> 'payment_intent_id'
+   order by (session_id = p_session ->> 'session_id') desc nulls last, created_at limit 1 for update;
+  if p.id is null then
+    perform credits._raise('LC404', 'No purchase belongs to this Stripe session; start again from the buy page.');
+  end if;
+  if p.status = 'credited' then
+    return credits._purchase_answer(p, false);
+  elsif v_paid then
+    v_why := credits._purchase_mismatch(p, p_session);
+    p.status := case when v_why is null then 'credited' else 'review' end;
+  elsif p_session ->> 'status' = 'complete' then
+    p.status := 'processing';
+  elsif p_session ->> 'status' = 'expired' then
+    p.status := 'expired';
+  elsif p.status in ('created', 'expired', 'failed') then
+    p.status := 'open';  -- Stripe's state wins: what we gave up may still be paid
+  end if;
+  if p.status = 'credited' then
+    p.credited_at := credits._now();
+    p.transaction_seq := credits._credit_purchase(p);
+    v_new := true;
+  end if;
+  update credits.purchases set
+    status = p.status, credited_at = p.credited_at, transaction_seq = p.transaction_seq, review_reason = v_why,
+    session_id = coalesce(session_id, p_session ->> 'session_id'),
+    payment_intent_id = coalesce(payment_intent_id, p_session ->> 'payment_intent_id'),
+    customer_id = coalesce(p_session ->> 'customer_id', customer_id),
+    receipt_url = coalesce(p_session ->> 'receipt_url', receipt_url),
+    amount_total_cents = coalesce((p_session ->> 'amount_total')::bigint, amount_total_cents),
+    tax_cents = coalesce((p_session ->> 'amount_tax')::bigint, tax_cents),
+    discount_cents = coalesce((p_session ->> 'amount_discount')::bigint, discount_cents)
+   where id = p.id returning * into p;
+  return credits._purchase_answer(p, v_new);
+end $$;
+
+-- The paid grant at its cost, and the bonus as a promotional grant at none. Answers the number of the purchase transaction.
+create function credits._credit_purchase(p credits.purchases) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  a       credits.accounts := credits._open_ledger(p.account_id);
+  v_row   credits.transactions;
+  v_grant credits.grants;
+  v_seq   bigint := a.seq + 1;
+begin
+  v_row.purchase_id := p.id;
+  v_row.actor := 'service';
+  v_row.reason := p.name;
+  v_grant.purchase_id := p.id;
+  v_grant.currency := p.currency;
+  v_grant.source := 'purchase';
+  v_grant.is_promotional := false;
+  v_grant.granted_micros := p.credits_micros;
+  v_grant.cost_cents := p.price_cents;
+  a.purchased_micros := a.purchased_micros + p.credits_micros + p.bonus_micros;
+  a := credits._grant(a, 'purchase', v_grant, v_row);
+  if p.bonus_micros > 0 then
+    v_grant.source := 'bonus';
+    v_grant.is_promotional := true;
+    v_grant.granted_micros := p.bonus_micros;
+    v_grant.cost_cents := 0;
+    v_row.reason := p.name || ' bonus';
+    a := credits._grant(a, 'bonus', v_grant, v_row);
+  end if;
+  perform credits._close_ledger(a);
+  return v_seq;
+end $$;
+
+create function credits._purchase_answer(p credits.purchases, p_newly_credited boolean) returns jsonb
+language sql stable set search_path = '' as $$
+  select credits._purchase_json(p) || jsonb_build_object('newly_credited', p_newly_credited, 'available_micros',
+    (select a.posted_micros - a.held_micros from credits.accounts as a where a.id = p.account_id))
+$$;
+
+create function credits.purchase_status(p_session_id text) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare p credits.purchases;
+begin
+  perform credits._require('service', 'super_admin', 'admin', 'finance', 'holder');
+  select * into p from credits.purchases where session_id = p_session_id;
+  -- Row policies hide other people's purchases: theirs and unknown ones get the same answer.
+  if p.id is null then
+    perform credits._raise('LC404', 'No purchase of yours belongs to this session; start again from the buy page.');
+  end if;
+  return credits._purchase_answer(p, false);
+end $$;
+
+create function credits.purchase(p_purchase_id uuid) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare p credits.purchases;
+begin
+  perform credits._require('service', 'super_admin', 'admin', 'finance', 'holder');
+  select * into p from credits.purchases where id = p_purchase_id;
+  if p.id is null then perform credits._raise('LC404', 'There is no such purchase of yours.'); end if;
+  return credits._purchase_answer(p, false);
+end $$;
+
+-- Gives up a purchase that Stripe says is over and unpaid. Never undoes a credit. Security definer: writes purchases.
+create function credits.fail_purchase(p_purchase_id uuid, p_status text, p_reason text default null) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare p credits.purchases;
+begin
+  perform credits._require('service');
+  if p_status is null or p_status not in ('expired', 'failed') then
+    perform credits._raise('LC400', 'A purchase ends as expired or failed.');
+  end if;
+  update credits.purchases set status = p_status, failure_reason = coalesce(p_reason, failure_reason)
+   where id = p_purchase_id and status in ('created', 'open', 'processing', 'expired', 'failed');
+  select * into p from credits.purchases where id = p_purchase_id;
+  if p.id is null then perform credits._raise('LC404', 'There is no such purchase.'); end if;
+  return credits._purchase_answer(p, false);
+end $$;
+
+create function credits.purchases_to_poll(p_limit int default 100, p_min_age_seconds int default 0) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  perform credits._require('service');
+  return jsonb_build_object('items', (
+    select coalesce(jsonb_agg(credits._purchase_json(p) order by p.created_at, p.id), '[]') from (
+      select * from credits.purchases
+       where status in ('created', 'open', 'processing') and created_at <= credits._now() - make_interval(secs => p_min_age_seconds)
+       order by created_at, id limit credits._page_size(p_limit)) as p));
+end $$;
+
+-- Newest first; the cursor is the id of the last one.
+create function credits.purchases(
+  p_account_id bigint default null, p_status text default null, p_limit int default 50, p_cursor text default null
+) returns jsonb language plpgsql stable set search_path = '' as $$
+declare
+  v_account bigint := credits._account(p_account_id, 'read');
+  v_size    int := credits._page_size(p_limit);
+  v_after   credits.purchases;
+  v_items   jsonb;
+  v_next    text;
+begin
+  if p_cursor is not null and p_cursor <> '' then
+    select * into v_after from credits.purchases where account_id = v_account and id = credits._uuid(p_cursor);
+    if v_after.id is null then
+      perform credits._raise('LC400', 'cursor is not one that a list answered with; start again without it.');
+    end if;
+  end if;
+  with page as (
+    select p, row_number() over (order by p.created_at desc, p.id desc) as n from credits.purchases as p
+     where p.account_id = v_account and (p_status is null or p.status = p_status)
+       and (v_after.id is null or (p.created_at, p.id) < (v_after.created_at, v_after.id))
+     order by p.created_at desc, p.id desc limit v_size + 1)
+  select coalesce(jsonb_agg(credits._purchase_json(p) order by n) filter (where n <= v_size), '[]'),
+         case when count(*) > v_size then (array_agg((p).id::text order by n))[v_size] end
+    into v_items, v_next from page;
+  return jsonb_build_object('items', v_items, 'next_cursor', v_next);
+end $$;
+
+revoke execute on all functions in schema credits from public;
+grant execute on function
+  credits._purchase_json(credits.purchases), credits._purchase_answer(credits.purchases, boolean),
+  credits.create_purchase(text, boolean, text, bigint, text, bigint), credits.purchase_status(text), credits.purchase(uuid),
+  credits.purchases(bigint, text, int, text)
+to authenticated, service_role;
+grant execute on function
+  credits.open_purchase(uuid, text, text, text, text, timestamptz), credits.fulfill_purchase(jsonb),
+  credits.fail_purchase(uuid, text, text), credits.purchases_to_poll(int, int)
+to service_role;

@@ -1,0 +1,72 @@
+-- Usage by account, quarter of an hour and operation. Quarters, because every time zone in use is cut at one of them: day
+-- sums in any zone come from these buckets. Numbers are gapless within an account, so "up to the seq on the account row"
+-- is exact without clocks; what is not rolled up yet is added live.
+
+create table credits.usage_rollup (
+  account_id     bigint not null,
+  bucket         timestamptz not null,
+  operation_id   smallint not null,
+  events         bigint not null,
+  quantity       numeric not null,
+  charged_micros bigint not null,
+  rated_micros   bigint not null,   -- at full price, also where nothing was charged
+  primary key (account_id, bucket, operation_id)
+) with (fillfactor = 80);
+create unique index usage_rollup_by_bucket on credits.usage_rollup (bucket, operation_id, account_id);
+create table credits.rollup_state (account_id bigint primary key, seq bigint not null) with (fillfactor = 50);
+
+alter table credits.usage_rollup enable row level security;
+alter table credits.rollup_state enable row level security;
+create policy usage_rollup_read on credits.usage_rollup for select to authenticated
+  using (account_id = (select credits._own_account()) or (select credits._is_staff()));
+create policy rollup_state_read on credits.rollup_state for select to authenticated
+  using (account_id = (select credits._own_account()) or (select credits._is_staff()));
+grant select on credits.usage_rollup, credits.rollup_state to authenticated, service_role;
+
+create function credits._bucket(p_at timestamptz) returns timestamptz
+language sql immutable set search_path = '' as $$ select date_bin('15 minutes', p_at, '2000-01-01 00:00:00+00') $$;
+
+-- Usage transactions of all accounts that the rollup has not seen. A reversal counts against the day it was made.
+create view credits.usage_tail with (security_invoker = true) as
+  select t.account_id, t.seq, credits._bucket(coalesce(t.occurred_at, t.created_at)) as bucket, t.operation_id,
+         case t.kind when 'reversal' then -1 else 1 end::bigint as events, t.quantity, -t.amount_micros as charged_micros,
+         coalesce(t.rated_micros, -t.amount_micros) as rated_micros
+    from credits.accounts as a left join credits.rollup_state as s on s.account_id = a.id
+    join lateral (select * from credits.transactions as x
+                   where x.account_id = a.id and x.seq > coalesce(s.seq, 0) and x.seq <= a.seq offset 0) as t on true
+   where a.seq > coalesce(s.seq, 0) and t.operation_id is not null and t.kind in ('use', 'reversal');
+create view credits.usage_live with (security_invoker = true) as
+  select account_id, bucket, operation_id, events, quantity, charged_micros, rated_micros from credits.usage_rollup
+  union all
+  select account_id, bucket, operation_id, events, quantity, charged_micros, rated_micros from credits.usage_tail;
+grant select on credits.usage_tail, credits.usage_live to authenticated, service_role;
+
+-- Security definer: only functions write the rollup. One runner at a time.
+create function credits.rollup_usage() returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare v_rows bigint;
+begin
+  perform credits._require('service');
+  if not pg_try_advisory_xact_lock(hashtext('credits.rollup_usage')) then return '{"rows": 0, "busy": true}'; end if;
+  with seen as materialized (
+    select a.id, a.seq from credits.accounts as a left join credits.rollup_state as s on s.account_id = a.id
+     where a.seq > coalesce(s.seq, 0)),
+  tail as materialized (
+    select u.* from seen join credits.usage_tail as u on u.account_id = seen.id and u.seq <= seen.seq),
+  added as (
+    insert into credits.usage_rollup as r
+    select account_id, bucket, operation_id, sum(events), sum(quantity), sum(charged_micros), sum(rated_micros)
+      from tail group by 1, 2, 3 order by 1, 2, 3
+    on conflict (account_id, bucket, operation_id) do update set
+      events = r.events + excluded.events, quantity = r.quantity + excluded.quantity,
+      charged_micros = r.charged_micros + excluded.charged_micros, rated_micros = r.rated_micros + excluded.rated_micros),
+  moved as (
+    insert into credits.rollup_state as s select id, seq from seen order by id
+    on conflict (account_id) do update set seq = excluded.seq)
+  select count(*) into v_rows from tail;
+  return jsonb_build_object('rows', v_rows);
+end $$;
+
+revoke execute on all functions in schema credits from public;
+grant execute on function credits._bucket(timestamptz) to authenticated, service_role;
+grant execute on function credits.rollup_usage() to service_role;
