@@ -90,7 +90,11 @@ declare
 begin
   if not credits._quantity_ok(p_quantity) then r.status := 'bad_quantity'; return r; end if;
   if p_occurred_at > v_now + interval '5 minutes' then r.status := 'bad_time'; return r; end if;
-  if p_key is null or length(p_key) not between 1 and 255 then r.status := 'bad_key'; return r; end if;
+  -- a call's charge has no key of its own: the row of the call makes it once
+  if p_call_id is null and (p_key is null or length(p_key) not between 1 and 255) then
+    r.status := 'bad_key';
+    return r;
+  end if;
   v_price := credits._price_at(p_operation, coalesce(p_occurred_at, v_now));
   if v_price.id is null then r.status := 'unknown_operation'; return r; end if;
   v_cost := (credits._rate(v_price.id, p_quantity)).cost_micros;

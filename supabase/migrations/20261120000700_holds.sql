@@ -10,7 +10,7 @@ create table credits.holds (
   quantity        numeric not null,
   amount_micros   bigint not null check (amount_micros >= 0),   -- reserved now (0 once closed)
   status          text not null default 'open' check (status in ('open', 'captured', 'released', 'expired')),
-  idempotency_key text not null,
+  idempotency_key text,                  -- null: the hold of a call, which has a key itself
   expires_at      timestamptz not null,
   call_id         bigint,
   captured_quantity numeric,

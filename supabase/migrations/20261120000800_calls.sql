@@ -138,7 +138,7 @@ begin
     c := credits._hold_first_slice(c, p_operation);
   else
     c.duration_seconds := round(extract(epoch from p_ended_at - p_started_at), 6);
-    r := credits._charge(v_account, p_operation, c.duration_seconds, 'call:' || c.id, null, p_started_at,
+    r := credits._charge(v_account, p_operation, c.duration_seconds, null, null, p_started_at,
                          credits._charging_actor(v_account), c.id);
     if r.status <> 'charged' then perform credits._raise_charge_error(r, p_operation); end if;
     c := credits._close_call(c, p_ended_at, p_reason, r.seq, r.charged_micros);
@@ -167,8 +167,8 @@ declare
   r      credits.charge_result;
 begin
   v_free := a.posted_micros - a.held_micros + a.overdraft_micros;
-  insert into credits.holds (account_id, operation_id, price_id, quantity, amount_micros, idempotency_key, expires_at, call_id, created_at)
-  values (a.id, c.operation_id, c.price_id, 1, 0, 'call:' || c.id, a.last_at + (credits._call_limits()).longest, c.id, a.last_at)
+  insert into credits.holds (account_id, operation_id, price_id, quantity, amount_micros, expires_at, call_id, created_at)
+  values (a.id, c.operation_id, c.price_id, 1, 0, a.last_at + (credits._call_limits()).longest, c.id, a.last_at)
   returning id into c.hold_id;
   a := credits._reserve(a, c.hold_id, v_cost, p_operation);
   if a.id is null then

@@ -127,8 +127,8 @@ begin
   held_of_grant as (
     select g.grant_id, sum(g.amount_micros)::bigint as held from credits.hold_grants as g
       join credits.holds as h on h.id = g.hold_id and h.status = 'open' group by 1),
-  found as (
-    select a.id as account_id, c.what, c.expected, c.found from credits.accounts as a
+  differing as (
+    select a.id as account_id, c.what, c.expected, c.actual from credits.accounts as a
       left join ledger on ledger.account_id = a.id left join lots on lots.account_id = a.id
       left join holds on holds.account_id = a.id left join latest on latest.account_id = a.id
      cross join lateral (values
@@ -139,8 +139,8 @@ begin
        ('held against open holds', coalesce(holds.held, 0), a.held_micros),
        ('number of transactions', coalesce(ledger.n, 0), a.seq),
        ('total used', coalesce(ledger.used, 0), a.used_micros),
-       ('total purchased', coalesce(ledger.purchased, 0), a.purchased_micros)) as c (what, expected, found)
-     where c.expected is distinct from c.found
+       ('total purchased', coalesce(ledger.purchased, 0), a.purchased_micros)) as c (what, expected, actual)
+     where c.expected is distinct from c.actual
     union all
     select g.account_id, 'grant ' || g.id || ' against its entries', coalesce(b.total, 0),
            g.remaining_micros + coalesce(h.held, 0)
@@ -148,8 +148,8 @@ begin
       left join held_of_grant as h on h.grant_id = g.id
      where coalesce(b.total, 0) <> g.remaining_micros + coalesce(h.held, 0))
   select coalesce(jsonb_agg(jsonb_build_object('account_id', account_id, 'what', what, 'expected_micros', expected,
-                                               'found_micros', found) order by account_id, what), '[]')
-    into v from (select * from found order by account_id, what limit 1000) as first_ones;
+                                               'found_micros', actual) order by account_id, what), '[]')
+    into v from (select * from differing order by account_id, what limit 1000) as first_ones;
   return jsonb_build_object('differences', v, 'accounts', (select count(*) from credits.accounts),
                             'transactions', (select coalesce(sum(seq), 0) from credits.accounts));
 end $$;
