@@ -21,6 +21,7 @@ from credits_core.errors import ConfigError
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "supabase" / "migrations"
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
+_EMBEDDED_PEOPLE = Path(__file__).with_name("embedded_people.sql")
 _FILE_NAME = re.compile(r"(?P<version>\d+)_(?P<name>.*)\.sql")
 _STAMP = "select obj_description(to_regnamespace('auth')::oid, 'pg_namespace')"
 _LOCK = 7_202_611_200  # any number, the same in every process: one of them migrates, the others wait
@@ -47,7 +48,11 @@ class Migration:
 def prepare(server: EmbeddedServer, database: str = DATABASE, folder: Path = MIGRATIONS) -> list[str]:
     """Bootstrap and migrate a database of the embedded server; answers the versions applied just now."""
     bootstrap(server.superuser_dsn(database))
-    return migrate(server.owner_dsn(database), folder)
+    applied = migrate(server.owner_dsn(database), folder)
+    if applied and folder == MIGRATIONS:
+        with psycopg.connect(server.owner_dsn(database)) as owner:
+            owner.execute(_EMBEDDED_PEOPLE.read_text())
+    return applied
 
 
 def bootstrap(superuser_dsn: str) -> None:
