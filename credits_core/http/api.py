@@ -1,0 +1,63 @@
+"""The API as one FastAPI application, mounted under /api."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from credits_core.errors import CreditsError
+from credits_core.http import VERSION, admin, buying, docs, models, operations, problems, reading, spending
+
+DESCRIPTION = """Prepaid credits over HTTP: buy, check, spend, explain.
+
+Amounts are decimal text in credits (`"0.30"`) and whole micros beside it (`charged_micros: 300000`).
+Every write takes an `Idempotency-Key`: the same key and body again give the first answer, another body is refused.
+Every refusal is `{"error": {"code", "message", "detail"}}`; `X-Request-ID` names a request in the logs."""
+
+_REFUSALS = {
+    401: "No identity, or one that has expired.",
+    402: "Not enough credits; `detail` has needed_micros and available_micros.",
+    403: "Not yours.",
+    404: "Not found.",
+    409: "A conflict with what is there, or an idempotency key used for something else.",
+    422: "The request is malformed; the message says where.",
+    429: "A limit is reached.",
+    503: "The database does not answer; try again.",
+}
+
+
+def make_api() -> FastAPI:
+    """All endpoints, with one shape for every refusal and an OpenAPI document that says so."""
+    api = FastAPI(
+        title="Prepaid Credits",
+        version=VERSION,
+        description=DESCRIPTION,
+        openapi_url="/openapi.json",
+        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere; ours come from here
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={
+            status: {"model": models.Problem, "description": text} for status, text in _REFUSALS.items()
+        },
+        exception_handlers={
+            CreditsError: problems.credits_error,
+            HTTPException: problems.http_error,
+            RequestValidationError: problems.validation_error,
+            Exception: problems.unexpected_error,
+        },
+        servers=[{"url": "/api"}],
+        root_path_in_servers=False,
+    )
+    for router in (
+        reading.router,
+        buying.router,
+        spending.router,
+        admin.router,
+        operations.router,
+        docs.router,
+    ):
+        api.include_router(router)
+    return api

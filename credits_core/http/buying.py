@@ -1,0 +1,62 @@
+"""Buying: start a purchase, ask what became of it, and Stripe's webhook."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from credits_core import checkout, fulfillment
+from credits_core.http import models
+from credits_core.http.caller import Called
+from credits_core.http.decimal_json import DecimalRoute
+from credits_core.http.fields import KeyHeader, idempotency_key, with_key
+from credits_core.http.shapes import answer
+from credits_core.runtime import get_runtime
+
+router = APIRouter(tags=["Buying"], route_class=DecimalRoute)
+
+
+@router.post("/credits/checkout", response_model=models.Purchased)
+@router.post("/credits/purchase", response_model=models.Purchased, summary="Purchase (the same as checkout)")
+def start_checkout(caller: Called, body: models.Purchase, key: KeyHeader = None) -> JSONResponse:
+    """Start a purchase of a package or an amount; `url` is the page where the card is entered.
+
+    With `flow: "payment_intent"` there is no page: the answer holds `client_secret`.
+    """
+    key = idempotency_key(key, body.idempotency_key)
+    started = checkout.start_checkout(
+        caller.runtime,
+        caller.identity,
+        package=body.package,
+        amount_cents=body.amount_cents,
+        flow=body.flow,
+        idempotency_key=key,
+        account_id=caller.account_id(body.account),
+        base_url=caller.base_url,
+    )
+    return answer(with_key(started, key))
+
+
+@router.get("/credits/success", response_model=models.PurchaseStatus)
+def success(caller: Called, session_id: Annotated[str, Query(max_length=255)]) -> JSONResponse:
+    """What became of a purchase. Asks Stripe, and credits what is paid; any number of times, once."""
+    return answer(fulfillment.fulfill(caller.runtime, caller.identity, session_id))
+
+
+@router.post("/credits/webhook", response_model=models.Received)
+@router.post("/credits/stripe/webhook", response_model=models.Received, include_in_schema=False)
+@router.post("/stripe/webhook", response_model=models.Received, include_in_schema=False)
+async def webhook(
+    request: Request, signature: Annotated[str | None, Header(alias="Stripe-Signature")] = None
+) -> JSONResponse:
+    """For Stripe alone: an event, signed. Off (404) without a signing secret; the poll credits purchases then.
+
+    Also at `/api/credits/stripe/webhook` and `/api/stripe/webhook`.
+    """
+    body = await request.body()  # byte for byte: the signature is over exactly these
+    outcome = await run_in_threadpool(fulfillment.receive_webhook, get_runtime(), body, signature or "")
+    return JSONResponse({"received": True, **outcome})

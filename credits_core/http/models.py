@@ -1,0 +1,254 @@
+"""Request bodies, and answers as the OpenAPI document shows them (answers may hold more fields than listed)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from credits_core.http.fields import Account, Code, Key, Loose, Metadata, Micros, Number, Quantity, Text, Time
+
+ForAccount = Annotated[
+    Account | None,
+    Field(
+        description="Number, e-mail or user id. Only programs and administrators may name another account."
+    ),
+]
+
+
+class Body(BaseModel):
+    """A request: unknown fields are refused, since a misspelled one would be lost in silence."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Write(Body):
+    idempotency_key: Key | None = Field(None, description="Or send it as the header Idempotency-Key.")
+    account: ForAccount = None
+
+
+class Check(Body):
+    operation: Code = Field(examples=["call"])
+    quantity: Quantity = Field(
+        examples=[90], description="Seconds, tokens, bytes or a count, as the price says."
+    )
+    account: ForAccount = None
+
+
+class Use(Write):
+    operation: Code = Field(examples=["call"])
+    quantity: Quantity = Field(
+        examples=[90], description="Seconds, tokens, bytes or a count, as the price says."
+    )
+    metadata: Metadata | None = Field(None, examples=[{"ticket": "4711"}])
+    occurred_at: Time | None = None
+
+
+class Event(Body):
+    """One of a batch. A value that is wrong is answered in its own result, so that it never spoils the others."""
+
+    operation: Loose = Field(examples=["call"])
+    quantity: Loose = Field(examples=[90])
+    idempotency_key: Loose | None = None
+    account: ForAccount = None
+    metadata: Metadata | None = None
+    occurred_at: Loose | None = Field(None, examples=["2026-11-20T12:00:00Z"])
+
+
+class UseBatch(Body):
+    events: list[Event] = Field(min_length=1, max_length=10_000)
+    idempotency_key: Key | None = Field(None, description="Stands for the keys of events that have none.")
+    account: ForAccount = None
+
+
+class StartCall(Write):
+    operation: Code | None = Field(None, examples=["call"])
+    to: Number | None = Field(None, examples=["+15550100"])
+    from_: Number | None = Field(None, alias="from", examples=["+15550199"])
+    started_at: Time | None = Field(None, examples=["2026-11-20T12:00:00Z"])
+    ended_at: Time | None = Field(None, examples=["2026-11-20T12:01:30Z"])
+    metadata: Metadata | None = None
+
+
+class EndCall(Body):
+    at: Time | None = None
+    reason: Text | None = None
+    account: ForAccount = None
+    idempotency_key: Key | None = Field(
+        None, description="Not needed: ending a call twice gives the same answer."
+    )
+
+
+class Purchase(Write):
+    package: Code | None = Field(None, examples=["usd_10"])
+    amount_cents: int | None = Field(
+        None, ge=1, le=99_999_999, strict=True, description="Instead of a package."
+    )
+    flow: Literal["checkout", "payment_intent"] = "checkout"
+
+
+class Adjust(Body):
+    account: Account = Field(examples=["holder@demo.test"])
+    amount: Micros = Field(examples=["5.00"], description="Credits; negative takes them away.")
+    reason: Text = Field(min_length=1, examples=["Goodwill for the outage on 12 November"])
+    idempotency_key: Key | None = None
+
+
+class Answer(BaseModel):
+    """An answer; amounts come as decimal text and as whole micros (1 credit = 1,000,000 micros)."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ProblemDetail(BaseModel):
+    code: str = Field(examples=["insufficient_credits"])
+    message: str = Field(
+        examples=["This needs 0.30 credits and 0.10 are available; buy credits and try again."]
+    )
+    detail: dict[str, Any] = Field(examples=[{"needed_micros": 300_000, "available_micros": 100_000}])
+
+
+class Problem(BaseModel):
+    """Every refusal has this shape; the header X-Request-ID names the request in our logs."""
+
+    error: ProblemDetail
+
+
+class Balance(Answer):
+    account_id: int
+    available: str = Field(examples=["10.00"])
+    available_micros: int = Field(examples=[10_000_000])
+    posted: str
+    posted_micros: int
+    held: str
+    held_micros: int
+    total_purchased: str
+    total_purchased_micros: int
+    total_used: str
+    total_used_micros: int
+
+
+class BalanceAsOf(Answer):
+    account_id: int
+    posted: str
+    posted_micros: int
+    as_of: str
+
+
+class Package(Answer):
+    code: str = Field(examples=["usd_10"])
+    name: str
+    credits: str = Field(examples=["10.00"])
+    credits_micros: int
+    bonus_credits: str = Field(examples=["0.00"])
+    bonus_credits_micros: int
+    price_cents: int = Field(examples=[1000])
+    currency: str = Field(examples=["usd"])
+    popular: bool
+    price_per_credit: str = Field(examples=["1.00"])
+
+
+class Packages(Answer):
+    catalog: str = Field(examples=["voice"])
+    packages: list[Package]
+
+
+class Pricing(Answer):
+    catalog: str
+    operations: list[dict[str, Any]]
+
+
+class Me(Answer):
+    account_id: int | None
+    role: str
+
+
+class Purchased(Answer):
+    purchase_id: str
+    session_id: str | None
+    url: str | None
+    credits: str
+    credits_micros: int
+    idempotency_key: str
+
+
+class PurchaseStatus(Answer):
+    status: Literal["credited", "processing", "open", "created", "expired", "failed", "review"]
+    credits: str
+    credits_micros: int
+    available: str
+    available_micros: int
+
+
+class Checked(Answer):
+    allowed: bool
+    reason: str | None
+    cost: str
+    cost_micros: int
+    available: str
+    available_micros: int
+    pays_from: Any
+
+
+class Used(Answer):
+    transaction_id: str = Field(examples=["17-42"])
+    charged: str = Field(examples=["0.30"])
+    charged_micros: int = Field(examples=[300_000])
+    available: str
+    available_micros: int
+    replayed: bool = Field(description="True when this key was charged before; nothing was charged again.")
+    idempotency_key: str
+
+
+class UsedBatch(Answer):
+    results: list[dict[str, Any]]
+
+
+class Called(Answer):
+    call_id: int
+    status: str
+    max_duration_seconds: int | None
+    hold_id: int | None
+    charged_micros: int | None
+    idempotency_key: str
+
+
+class EndedCall(Answer):
+    call_id: int
+    status: str
+    charged: str
+    charged_micros: int
+    cost_so_far: str
+    cost_so_far_micros: int
+    remaining_seconds: int | None
+
+
+class Page(Answer):
+    items: list[dict[str, Any]]
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` for the next page; null on the last one."
+    )
+
+
+class Explained(Answer):
+    transaction_id: str
+    entries: list[dict[str, Any]]
+
+
+class Adjusted(Answer):
+    transaction_id: str
+    available: str
+    available_micros: int
+    idempotency_key: str
+
+
+class Received(Answer):
+    received: bool
+
+
+class Health(Answer):
+    status: Literal["ok"]
+    database: str
+    catalog: str | None
+    mode: str
+    stripe: str

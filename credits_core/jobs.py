@@ -1,0 +1,159 @@
+"""Work that nobody waits for: poll Stripe, roll up usage, expire grants, verify the ledger.
+
+Each app process runs a thread that asks the database for due jobs; `claim_job` gives each run to one process only.
+The same jobs run from the command line: `python -m credits_core jobs run poll`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from credits_core import fulfillment, ledger
+from credits_core.db.port import SERVICE
+from credits_core.errors import CreditsError, LedgerDifference
+from credits_core.metrics import METRICS
+from credits_core.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 2.0
+STOP_WAIT_SECONDS = 10.0
+POLL_LIMIT = 50
+EXPIRE_LIMIT = 500
+
+Outcome = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    every_seconds: int
+    does: str
+    run: Callable[[Runtime], Outcome]
+
+
+def _poll(runtime: Runtime) -> Outcome:
+    return fulfillment.poll(runtime.db, runtime.stripe, limit=POLL_LIMIT)
+
+
+def _rollup(runtime: Runtime) -> Outcome:
+    outcome: Outcome = runtime.db.call("rollup_usage", SERVICE)
+    return outcome
+
+
+def _expire(runtime: Runtime) -> Outcome:
+    outcome: Outcome = runtime.db.call("expire_grants", SERVICE, limit=EXPIRE_LIMIT)
+    return outcome
+
+
+def _settle_calls(runtime: Runtime) -> Outcome:
+    outcome: Outcome = runtime.db.call("settle_abandoned_calls", SERVICE, limit=EXPIRE_LIMIT)
+    return outcome
+
+
+def _expire_holds(runtime: Runtime) -> Outcome:
+    outcome: Outcome = runtime.db.call("expire_holds", SERVICE, limit=EXPIRE_LIMIT)
+    return outcome
+
+
+def _verify(runtime: Runtime) -> Outcome:
+    found = ledger.verify(runtime.db, SERVICE)
+    differences = len(found["differences"])
+    METRICS.gauge(
+        "ledger_differences", "Differences the last ledger check of this process found.", differences
+    )
+    if differences:
+        raise LedgerDifference(
+            f"The ledger check found {differences} differences; run python -m credits_core verify for the list.",
+            detail={"differences": found["differences"][:20]},
+        )
+    return {"accounts": found["accounts"], "differences": 0}
+
+
+JOBS: dict[str, Job] = {
+    job.name: job
+    for job in (
+        Job("poll", 10, "asks Stripe about purchases that are not credited yet", _poll),
+        Job("rollup", 30, "adds new usage to the 15-minute sums behind charts", _rollup),
+        Job("calls", 30, "ends running calls nobody has heard of for a while", _settle_calls),
+        Job("holds", 30, "frees reserved credits nobody captured or released in time", _expire_holds),
+        Job("expire", 60, "books grants that have expired", _expire),
+        Job("verify", 3600, "recomputes every balance from the ledger", _verify),
+    )
+}
+
+
+def run_job(runtime: Runtime, job: Job, runner: str, *, every_seconds: int) -> Outcome | None:
+    """Run a job if it is due and nobody else runs it; None when it was not ours to run.
+
+    Its outcome or error is recorded; an error is raised again.
+    """
+    claim = runtime.db.call("claim_job", SERVICE, job=job.name, every_seconds=every_seconds, runner=runner)
+    if not claim["claimed"]:
+        return None
+    started = time.perf_counter()
+    try:
+        outcome = dict(job.run(runtime))
+    except Exception as error:
+        text = error.message if isinstance(error, CreditsError) else type(error).__name__
+        METRICS.count("job_runs_total", "Runs of background jobs.", job=job.name, outcome="failed")
+        runtime.db.call("finish_job", SERVICE, job=job.name, runner=runner, outcome={}, error=text)
+        raise
+    runtime.db.call("finish_job", SERVICE, job=job.name, runner=runner, outcome=outcome)
+    METRICS.count("job_runs_total", "Runs of background jobs.", job=job.name, outcome="done")
+    ms = round((time.perf_counter() - started) * 1000, 1)
+    logger.log(logging.DEBUG if not any(outcome.values()) else logging.INFO, "job done",
+               extra={"job": job.name, "outcome": outcome, "ms": ms})  # fmt: skip
+    return outcome
+
+
+def runner_name() -> str:
+    """Which process this is, for the record of jobs."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+class JobRunner:
+    """The thread of one app process."""
+
+    def __init__(self, runtime: Runtime, *, tick_seconds: float = TICK_SECONDS) -> None:
+        self._runtime = runtime
+        self._tick_seconds = tick_seconds
+        self._name = runner_name()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        # When this process may next ask for a job: spares the database a question every tick.
+        self._next = dict.fromkeys(JOBS, 0.0)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end, and wait for the job that is running now."""
+        self._stop.set()
+        self._thread.join(STOP_WAIT_SECONDS)
+
+    def _work(self) -> None:
+        while not self._stop.wait(self._tick_seconds):
+            for job in JOBS.values():
+                if self._stop.is_set():
+                    return
+                if time.monotonic() >= self._next[job.name]:
+                    self._next[job.name] = time.monotonic() + job.every_seconds
+                    self._run(job)
+
+    def _run(self, job: Job) -> None:
+        try:
+            run_job(self._runtime, job, self._name, every_seconds=job.every_seconds)
+        except CreditsError as error:
+            logger.error("job failed: %s", error.message, extra={"job": job.name, "detail": error.detail})
+        except Exception:
+            # A job must not end the thread: the next run may find the world in order again.
+            logger.exception("job failed", extra={"job": job.name})
