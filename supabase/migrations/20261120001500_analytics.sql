@@ -55,8 +55,8 @@ begin
   end if;
 end $$;
 
--- Rows of _usage_days as JSON: operations with their sums (largest first), and one row for every day of the range and
--- every operation used in it, with zeros where nothing was used.
+-- _usage_days as JSON: sums by day, operations with their sums (largest first), and one row for every day of the range
+-- and every operation used in it, with zeros where nothing was used.
 create function credits._usage_json(p_account_id bigint, p_from date, p_to date, p_zone text) returns jsonb
 language sql stable set search_path = '' as $$
   with used as materialized (select * from credits._usage_days(p_account_id, p_from, p_to, p_zone)),
@@ -65,10 +65,13 @@ language sql stable set search_path = '' as $$
            sum(u.events)::bigint as events, sum(u.quantity) as quantity, sum(u.charged_micros)::bigint as charged_micros,
            sum(u.rated_micros)::bigint as rated_micros
       from used as u join credits.operations as o on o.id = u.operation_id group by o.id),
-  total as (select coalesce(sum(charged_micros), 0)::bigint as micros, coalesce(sum(events), 0)::bigint as events from used)
-  select jsonb_build_object(
+  total as (select coalesce(sum(charged_micros), 0)::bigint as micros, coalesce(sum(events), 0)::bigint as events from used),
+  by_day as (
+    select d::date as day, coalesce(sum(u.charged_micros), 0)::bigint as micros, coalesce(sum(u.events), 0)::bigint as events
+      from generate_series(p_from::timestamp, p_to, interval '1 day') as d left join used as u on u.day = d::date group by d)
+  select (select jsonb_build_object('days', jsonb_agg(b.day order by b.day), 'day_micros', jsonb_agg(b.micros order by b.day),
+                                    'day_events', jsonb_agg(b.events order by b.day)) from by_day as b) || jsonb_build_object(
     'from', p_from, 'to', p_to, 'time_zone', p_zone, 'total_micros', total.micros, 'total_events', total.events,
-    'days', (select jsonb_agg(d::date order by d) from generate_series(p_from::timestamp, p_to, interval '1 day') as d),
     'operations', (
       select coalesce(jsonb_agg(jsonb_build_object(
         'operation', r.code, 'name', r.name, 'measure', r.measure, 'events', r.events, 'quantity', r.quantity,
@@ -103,11 +106,9 @@ begin
   if p_group_by = 'operation' then return jsonb_set(v, '{rows}', v -> 'operations'); end if;
   if p_group_by = 'day' then
     return jsonb_set(v, '{rows}', (
-      select jsonb_agg(jsonb_build_object('day', d.day, 'charged_micros', d.charged_micros, 'events', d.events) order by d.day)
-        from (select x.day, coalesce(sum((r ->> 'charged_micros')::bigint), 0)::bigint as charged_micros,
-                     coalesce(sum((r ->> 'events')::bigint), 0)::bigint as events
-                from jsonb_array_elements_text(v -> 'days') as x (day)
-                left join jsonb_array_elements(v -> 'rows') as r on r ->> 'day' = x.day group by x.day) as d));
+      select jsonb_agg(jsonb_build_object('day', d.day, 'charged_micros', v -> 'day_micros' -> d.place, 'events',
+                                          v -> 'day_events' -> d.place) order by d.place)
+        from (select x.day, x.n::int - 1 as place from jsonb_array_elements_text(v -> 'days') with ordinality as x (day, n)) as d));
   end if;
   return v;
 end $$;

@@ -94,7 +94,11 @@ language sql stable set search_path = '' as $$
   select jsonb_build_object(
     'currencies', (select coalesce(jsonb_agg(jsonb_build_object(
        'currency', c.currency, 'total_cents', c.total, 'purchases', c.purchases, 'buyers', c.buyers, 'average_cents', c.average,
-       'credits_micros', c.credits, 'bonus_micros', c.bonus, 'change_percent', credits._change_percent(c.total, (
+       'credits_micros', c.credits, 'bonus_micros', c.bonus, 'day_cents', (
+          select jsonb_agg(coalesce(b.total, 0) order by d) from generate_series(p_from::timestamp, p_to, interval '1 day') as d
+            left join (select s.day, sum(s.total)::bigint as total from by_day as s where s.currency = c.currency group by s.day) as b
+              on b.day = d::date),
+       'change_percent', credits._change_percent(c.total, (
           select sum(s.price_cents) from sold as s where s.currency = c.currency
              and s.day between p_from - (p_to - p_from + 1) and p_from - 1))) order by c.total desc, c.currency), '[]') from currencies as c),
     'packages', (select coalesce(jsonb_agg(jsonb_build_object(

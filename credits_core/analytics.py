@@ -1,0 +1,68 @@
+"""Figures for pages and reports: usage and sales by day in the viewer's zone, overviews, quotes.
+
+Days are calendar days of `time_zone` (an IANA name); the sums of days always equal the total of their range.
+All amounts are integer micros (`*_micros`) or the currency's smallest unit (`*_cents`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Literal
+
+from credits_core.db.port import Database, Identity
+
+GroupBy = Literal["day", "operation", "day_operation"]
+Answer = dict[str, Any]
+
+
+def account_overview(
+    db: Database, identity: Identity, *, account_id: int | None = None, days: int = 30, time_zone: str = "UTC"
+) -> Answer:
+    """Balance, this month against last, run-out estimate, warning level and the last `days` (2 to 366) day by day.
+
+    `level` is new, debt, empty, low (less than a week left) or ok. Without `account_id`: the caller's own.
+    """
+    answer: Answer = db.call("account_overview", identity, account_id=account_id, days=days, time_zone=time_zone)
+    return answer
+
+
+def usage_analytics(
+    db: Database, identity: Identity, *, account_id: int | None = None, first: dt.date | None = None,
+    last: dt.date | None = None, group_by: GroupBy = "day", time_zone: str = "UTC",
+) -> Answer:
+    """Usage of one account from day `first` to day `last`, both included (default: the last 30 days).
+
+    `rows` are grouped as asked, with zero rows for days without use; `operations` are the sums by operation, the
+    largest first; `total_micros` is the sum of the range. InvalidRequest for an unknown zone or over 800 days.
+    """
+    answer: Answer = db.call("usage_analytics", identity, account_id=account_id, **_days(first, last),
+                             group_by=group_by, time_zone=time_zone)
+    return answer
+
+
+def finance_overview(
+    db: Database, identity: Identity, *, livemode: bool, first: dt.date | None = None, last: dt.date | None = None,
+    time_zone: str = "UTC",
+) -> Answer:
+    """Sales (by currency, package, day) and usage (by day and operation, top accounts) of everybody. For staff.
+
+    Changes in per cent compare with as many days before. Test and live sales are never in one answer.
+    """
+    answer: Answer = db.call("finance_overview", identity, livemode=livemode, **_days(first, last), time_zone=time_zone)
+    return answer
+
+
+def account_detail(db: Database, identity: Identity, account_id: int | None = None) -> Answer:
+    """Who an account is, its balance, and its grants in spend order. NotFound when there is no such account."""
+    answer: Answer = db.call("account_detail", identity, account_id=account_id)
+    return answer
+
+
+def purchase_quote(db: Database, identity: Identity, *, amount_cents: int) -> Answer:
+    """What a custom amount buys. InvalidRequest with min_cents and max_cents when it cannot be bought."""
+    answer: Answer = db.call("purchase_quote", identity, amount_cents=amount_cents)
+    return answer
+
+
+def _days(first: dt.date | None, last: dt.date | None) -> dict[str, str | None]:
+    return {"from": first.isoformat() if first else None, "to": last.isoformat() if last else None}

@@ -1,0 +1,80 @@
+"""Buy credits: what I pay and what I get, before leaving for the payment page."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import streamlit as st
+
+from credits_core import analytics, catalog, currencies
+from pages.common import session, shell, widgets
+from pages.common.formats import Viewer
+
+session.guard(session.EVERYBODY)
+
+LEAVE = "/auth/checkout"
+CREDITED = "You pay on Stripe's page and come back here. Credits are added as soon as the payment is confirmed."
+
+
+def leave_button(label: str, **what: str) -> None:
+    """Leaves for the payment page. The key is fresh for each drawing: a double click of one button buys once."""
+    widgets.post_form(LEAVE, {**what, "idempotency_key": f"buy-{uuid.uuid4()}"}, label)
+
+
+def package_card(package: dict[str, Any], viewer: Viewer) -> None:
+    price = viewer.money(package["price_cents"], package["currency"])
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f"**{package['name']}**", width="content")
+        if package["popular"]:
+            st.badge("Most popular", color="primary", icon=":material/star:")
+    st.html(f'<div class="pc-price"><b>{viewer.credits(package["credits_micros"])}</b><span>credits</span></div>')
+    rows = [("You pay", price), ("You get", f"{viewer.credits(package['credits_micros'])} credits")]
+    if package["bonus_micros"]:
+        rows.append(("Bonus", f"{viewer.credits(package['bonus_micros'], signed=True)} credits"))
+    rows.append(("Price per credit", viewer.unit_price(package["cents_per_credit"], package["currency"])))
+    widgets.facts(rows)
+    st.space("stretch")
+    leave_button(f"Buy for {price}", package=package["code"])
+
+
+@st.fragment
+@widgets.errors_as_sentences
+def custom_amount(custom: dict[str, Any], currency: str) -> None:
+    """Any amount between the smallest and the largest, with what it buys."""
+    person, viewer = session.guard(session.EVERYBODY), session.viewer()
+    smallest, largest = (viewer.money(custom[end], currency) for end in ("min_cents", "max_cents"))
+    with widgets.card("Another amount") as toolbar:
+        toolbar().caption(f"{smallest} to {largest}")
+        left, right = st.columns([1, 1], vertical_alignment="bottom")
+        scale = 10 ** currencies.decimals(currency)
+        units = left.number_input(f"Amount in {currency.upper()}", min_value=-(-custom["min_cents"] // scale),
+                                  max_value=custom["max_cents"] // scale, value=None, step=1, key="amount",
+                                  placeholder="For example 25", bind="query-params")
+        if not units:
+            right.caption("Enter an amount to see what it buys.")
+            return
+        quote = analytics.purchase_quote(session.database(), person.identity, amount_cents=units * scale)
+        with left:
+            widgets.facts([("You pay", viewer.money(quote["price_cents"], currency)),
+                           ("You get", f"{viewer.credits(quote['credits_micros'])} credits"),
+                           ("Price per credit", viewer.unit_price(quote["cents_per_credit"], currency))])
+        with right:
+            leave_button(f"Buy for {viewer.money(quote['price_cents'], currency)}", amount_cents=str(quote["price_cents"]))
+
+
+session.guard(session.EVERYBODY)
+viewer = session.viewer()
+offer = catalog.packages(session.database(), session.ANONYMOUS)
+with widgets.page_header("Buy credits", CREDITED):
+    if shell.is_test_mode():
+        st.badge(shell.TEST_MODE, icon=":material/science:", color="orange")
+if not offer["packages"] and not offer["custom"]:
+    with st.container(border=True):
+        widgets.empty("Nothing is for sale right now", "Ask an administrator to load a catalog with packages.")
+with st.grid("auto", gap="small", min_column_width=230, border=True) as grid:
+    for package in offer["packages"]:
+        with grid.cell():
+            package_card(package, viewer)
+if offer["custom"]:
+    custom_amount(offer["custom"], offer["currency"])

@@ -1,0 +1,55 @@
+"""Call log: every call with its duration, what of it was billed, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from credits_core import calls
+from credits_core.auth.person import Person
+from pages.common import exports, paging, periods, session, tables, widgets
+
+session.guard(session.EVERYBODY)
+
+STATUSES = ("completed", "running", "canceled", "failed", "abandoned")
+COLUMNS = ("call_id", "operation", "from", "to", "status", "started_at", "ended_at", "duration_seconds", "billed_seconds",
+           "charged_micros", "ended_reason", "transaction_id")
+
+
+def filters() -> dict[str, Any]:
+    """The filters of the URL, as arguments of the database's list."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        status = st.segmented_control("Status", ("all", *STATUSES), default="all", required=True, key="status",
+                                      format_func=widgets.status_label, label_visibility="collapsed", bind="query-params")
+        number = st.text_input("Number", key="number", placeholder="Search a number", type="search", icon=":material/search:",
+                               label_visibility="collapsed", bind="query-params", width=220)
+        first, last = periods.choose(viewer, default="30d", with_all=True)
+    begin, end = periods.moments(viewer, first, last)
+    return {"status": None if status in (None, "all") else status, "number": number.strip() or None if number else None,
+            "first": begin, "last": end}
+
+
+def export(person: Person) -> Iterable[Sequence[object]]:
+    rows = paging.every(lambda **page: calls.calls(session.database(), person.identity, **page), **chosen)
+    return exports.pick(rows, COLUMNS)
+
+
+person, viewer = session.guard(session.EVERYBODY), session.viewer()
+with widgets.page_header("Call log", "Every call, with its billed duration and its cost in credits."):
+    toolbar = st.container()
+chosen = filters()
+with toolbar:
+    exports.csv_button("Download CSV", "calls.csv", COLUMNS, session.later(export), key="export")
+place = paging.cursor(f"calls {chosen}")
+answer = calls.calls(session.database(), person.identity, **chosen, limit=paging.PAGE, cursor=place)
+if not answer["items"]:
+    with st.container(border=True):
+        widgets.empty("No calls match", "Choose another period or clear the filters. New calls appear here by themselves.")
+else:
+    (tables.Table(answer["items"], viewer).time("Started", "started_at").text("From", "from").text("To", "to")
+     .pill("Status", "status").duration("Duration", "duration_seconds").duration("Billed", "billed_seconds")
+     .cost_bar("Cost", "charged_micros").text("Ended by", "ended_reason")
+     .draw(key="calls", alt="Calls, the newest first"))
+    paging.toolbar(answer["next_cursor"], key="calls")

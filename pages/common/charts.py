@@ -1,0 +1,100 @@
+"""Charts with one theme for light and dark. Every chart stands beside a table or an export of the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from pages.common.formats import plotted, plotted_money
+
+_CONFIG = {"displayModeBar": False, "responsive": True}
+BAR_HEIGHT = 34  # pixels for one horizontal bar with its gap
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of one theme; the series are `chartCategoricalColors` of `.streamlit/config.toml`."""
+
+    series: tuple[str, ...]
+    text: str
+    grid: str
+
+
+def palette(dark: bool) -> Palette:
+    theme = "theme.dark" if dark else "theme.light"
+    series = st.get_option(f"{theme}.chartCategoricalColors") or ("#2563EB",)
+    return Palette(tuple(series), st.get_option(f"{theme}.grayTextColor"), st.get_option(f"{theme}.borderColor"))
+
+
+def usage_series(usage: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Bars of a `day_operation` analysis by operation, the largest operation first, one value for each day."""
+    bars: dict[str, list[float]] = {row["name"]: [] for row in usage["operations"]}
+    for row in usage["rows"]:
+        bars[row["name"]].append(plotted(row["charged_micros"]))
+    return bars
+
+
+def sales_series(sales: Mapping[str, Any], currency: str) -> dict[str, list[float]]:
+    """Bars of the sales in one currency by package, the largest package first, one value for each day."""
+    bars: dict[str, list[float]] = {row["name"]: [] for row in sales["packages"] if row["currency"] == currency}
+    for row in sales["rows"]:
+        if row["currency"] == currency:
+            bars[row["name"]].append(plotted_money(row["total_cents"], currency))
+    return bars
+
+
+def _layout(colors: Palette, height: int) -> dict[str, Any]:
+    return {
+        "height": height,
+        "margin": {"l": 4, "r": 8, "t": 8, "b": 4},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "Inter, sans-serif", "size": 12, "color": colors.text},
+        "hoverlabel": {"font": {"family": "Inter, sans-serif", "size": 12}},
+        "dragmode": False,
+        "bargap": 0.32,
+    }
+
+
+def stacked_days(
+    days: Sequence[str], series: Mapping[str, Sequence[float]], *, dark: bool, unit: str = "", height: int = 300
+) -> go.Figure:
+    """One bar a day, stacked by series. `days` are ISO dates, one for every day of the range."""
+    colors = palette(dark)
+    figure = go.Figure()
+    for position, (name, values) in enumerate(series.items()):
+        figure.add_bar(
+            x=list(days), y=list(values), name=name, marker_color=colors.series[position % len(colors.series)],
+            marker_line_width=0, hovertemplate=f"%{{y:,.2f}}{unit} {name}<extra></extra>",
+        )
+    figure.update_layout(
+        **_layout(colors, height), barmode="stack", hovermode="x unified", showlegend=len(series) > 1,
+        legend={"orientation": "h", "y": -0.16, "x": 0.5, "xanchor": "center", "itemclick": "toggle", "title": None},
+    )
+    figure.update_xaxes(type="date", showgrid=False, tickformat="%b %-d", nticks=6, fixedrange=True, hoverformat="%a %b %-d",
+                        tickfont_color=colors.text)
+    figure.update_yaxes(gridcolor=colors.grid, zeroline=False, nticks=4, tickformat=",~g", rangemode="tozero", fixedrange=True,
+                        tickfont_color=colors.text)
+    return figure
+
+
+def ranked_bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], *, dark: bool) -> go.Figure:
+    """Horizontal bars, the first label on top, each with its value as text."""
+    colors = palette(dark)
+    figure = go.Figure(go.Bar(
+        x=list(values), y=list(labels), orientation="h", text=list(texts), textposition="outside", cliponaxis=False,
+        marker_color=colors.series[0], marker_line_width=0, hoverinfo="skip", textfont_color=colors.text,
+    ))
+    figure.update_layout(**_layout(colors, max(120, BAR_HEIGHT * len(labels) + 24)))
+    figure.update_xaxes(visible=False, fixedrange=True, range=[0, max([*values, 0]) * 1.3 or 1])
+    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticksuffix="  ", tickfont_color=colors.text)
+    return figure
+
+
+def draw(figure: go.Figure, *, alt: str, key: str) -> None:
+    """`alt` says what the chart shows, for people who do not see it."""
+    st.plotly_chart(figure, theme=None, config=_CONFIG, key=key, alt=alt)

@@ -1,0 +1,113 @@
+"""Amounts, money, times and counts as people read them; the only place where micros and cents become text.
+
+Text written here follows the viewer's language and time zone. Cells of tables are formatted by the browser.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from credits_core import currencies
+from credits_core.units import MICROS_PER_CREDIT, format_credits
+
+# Thousands and decimal separators by language; everybody else reads 1,234.56.
+_SEPARATORS = {
+    **dict.fromkeys(("de", "es", "it", "nl", "pt", "da", "id", "tr", "el"), (".", ",")),
+    **dict.fromkeys(("fr", "nb", "no", "sv", "fi", "pl", "cs", "sk", "uk", "ru", "bg", "hu"), ("\u202f", ",")),
+}
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """How the person at the other end reads numbers and times."""
+
+    zone: ZoneInfo
+    language: str = "en"
+    dark: bool = False
+
+    @property
+    def zone_name(self) -> str:
+        return self.zone.key
+
+    def number(self, text: str) -> str:
+        """A decimal text with separators of the viewer: `-1234.5` -> `-1,234.5`."""
+        sign, digits = ("-", text[1:]) if text.startswith("-") else ("", text)
+        whole, _, fraction = digits.partition(".")
+        return self._separated(f"{sign}{int(whole):,}" + (f".{fraction}" if fraction else ""))
+
+    def credits(self, micros: int, *, signed: bool = False) -> str:
+        """Credits with 2 decimals, more only if needed; `signed` puts a plus before what comes in."""
+        plus = "+" if signed and micros > 0 else ""
+        return plus + self.number(format_credits(micros))
+
+    def money(self, minor_units: int, currency: str) -> str:
+        """A price from its smallest unit: `(1050, "usd")` -> `$10.50`, `(500, "jpy")` -> `¥500`."""
+        return self._separated(currencies.format_money(minor_units, currency))
+
+    def unit_price(self, minor_units: str, currency: str) -> str:
+        """A price of one thing, decimal text in the smallest unit: `("4.5455", "usd")` -> `$0.045455`."""
+        places = currencies.decimals(currency)
+        exact = Decimal(minor_units).scaleb(-places).normalize()
+        digits = max(places, -int(exact.as_tuple().exponent))
+        pattern = currencies.format_money(0, currency)  # where the currency's sign stands
+        return self._separated(pattern.replace(f"{0:.{places}f}", f"{exact:,.{digits}f}"))
+
+    def count(self, number: int) -> str:
+        return self.number(str(number))
+
+    def moment(self, text: str | None) -> dt.datetime | None:
+        """An ISO 8601 time of the database in the viewer's zone."""
+        return dt.datetime.fromisoformat(text).astimezone(self.zone) if text else None
+
+    def time(self, text: str | None) -> str:
+        """`Nov 20, 16:41` in the viewer's zone, with the year when it is another one than now."""
+        moment = self.moment(text)
+        if moment is None:
+            return "–"
+        year = f" {moment.year}" if moment.year != dt.datetime.now(self.zone).year else ""
+        return f"{moment:%b} {moment.day}{year}, {moment:%H:%M}"
+
+    def clock(self, text: str) -> str:
+        """`16:42 CET`: the time of day and its zone."""
+        moment = self.moment(text)
+        return f"{moment:%H:%M %Z}" if moment else "–"
+
+    def day(self, text: str) -> str:
+        """`Nov 20` of a calendar day such as `2026-11-20`; days have no zone."""
+        day = dt.date.fromisoformat(text[:10])
+        return f"{day:%b} {day.day}"
+
+    def today(self) -> dt.date:
+        return dt.datetime.now(self.zone).date()
+
+    def _separated(self, text: str) -> str:
+        """English digits with the separators of the viewer's language."""
+        group, point = _SEPARATORS.get(self.language, (",", "."))
+        return text.translate({ord(","): group, ord("."): point})
+
+
+def plotted(amount: int, unit: int = MICROS_PER_CREDIT) -> float:
+    """An amount as a length on a chart or a cell the browser formats: never for a decision or a sum."""
+    return amount / unit
+
+
+def plotted_money(minor_units: int, currency: str) -> float:
+    """Like `plotted`, for a price in its smallest unit."""
+    return plotted(minor_units, 10 ** currencies.decimals(currency))
+
+
+def duration(seconds: float | None) -> str:
+    """`06:33`, or `1:02:03` from an hour on; `–` while it is not known."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
+
+
+def words(code: str) -> str:
+    """A code as a label: `debt_recovery` -> `Debt recovery`."""
+    return code.replace("_", " ").capitalize()

@@ -1,0 +1,75 @@
+"""Who is looking at this page: asked on every run and in every fragment, never remembered.
+
+`st.context.cookies` is frozen at the socket's start, so whether its session still counts must be asked each time;
+session_state would keep a signed-out person signed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from credits_core.auth.person import Person, current_identity
+from credits_core.db.port import ANONYMOUS, Database
+from credits_core.errors import NotSignedIn
+from credits_core.runtime import get_runtime
+from pages.common import sign_in
+from pages.common.formats import Viewer
+
+EVERYBODY = ("holder", "finance", "admin", "super_admin")
+FINANCE = ("finance", "admin", "super_admin")
+ADMIN = ("admin", "super_admin")
+
+
+def database() -> Database:
+    return get_runtime().db
+
+
+def cookies() -> dict[str, str]:
+    """What the browser sent when it opened this page. The one place that reads it, so that tests can sign in."""
+    return st.context.cookies.to_dict()
+
+
+def guard(roles: Sequence[str]) -> Person:
+    """The person, if they may be here; otherwise the sign-in page or a refusal, and the run ends.
+
+    First statement of every page and of every fragment: fragments run without the main script.
+    """
+    person = current_identity(cookies())
+    if person is None:
+        sign_in.show()
+        st.stop()
+    if person.role not in roles:
+        refuse()
+    return person
+
+
+def refuse() -> NoReturn:
+    st.error("**This page is not for your role.** Choose a page from the menu, or ask an administrator for access.",
+             icon=":material/lock:")
+    st.stop()
+
+
+def later(rows: Callable[[Person], Iterable[Sequence[object]]]) -> Callable[[], Iterable[Sequence[object]]]:
+    """`rows` for a download: runs at the click, outside the page, so it asks again who is there."""
+    sent = cookies()
+
+    def checked() -> Iterable[Sequence[object]]:
+        person = current_identity(sent)
+        if person is None:
+            raise NotSignedIn("Your session has ended; sign in again, then download.")
+        return rows(person)
+
+    return checked
+
+
+def viewer() -> Viewer:
+    """The browser's zone, language and colour scheme; UTC and English when it did not say."""
+    try:
+        zone = ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        zone = ZoneInfo("UTC")
+    return Viewer(zone, (st.context.locale or "en").split("-")[0].lower(), st.context.theme.type == "dark")

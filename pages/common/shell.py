@@ -1,0 +1,47 @@
+"""What stands beside every page: the balance, the test-mode mark, and the menu of the person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+import streamlit as st
+
+from credits_core import ledger
+from credits_core.auth.person import Person
+from credits_core.errors import CreditsError
+from credits_core.runtime import get_runtime
+from pages.common import session
+from pages.common.formats import words
+from pages.common.widgets import post_form
+
+TEST_MODE = "Test mode – no card is charged"
+
+
+def is_test_mode() -> bool:
+    """Whether payments are pretended: the simulator, or Stripe's own test mode."""
+    return not get_runtime().settings.stripe_live
+
+
+def sidebar(person: Person, pages: Mapping[str, st.Page]) -> None:
+    with st.sidebar:
+        with st.container(border=True, gap="xsmall", key="balance_badge"):
+            _balance(person)
+            st.page_link(pages["buy"], label="Buy credits", icon=":material/add_card:", width="stretch")
+        if is_test_mode():
+            st.badge(TEST_MODE, icon=":material/science:", color="orange")
+        with st.popover(person.name or person.email, icon=":material/account_circle:", type="tertiary"):
+            st.markdown(f"**{person.name or person.email}**")
+            st.caption(f"{person.email} · {words(person.role)}")
+            post_form("/auth/sign-out", {}, "Sign out", primary=False)
+
+
+def _balance(person: Person) -> None:
+    try:
+        balance = ledger.balance(session.database(), person.identity)
+    except CreditsError as error:
+        st.caption(error.message)
+        return
+    text = session.viewer().credits(balance["available_micros"])
+    label = "Unlimited" if balance["unlimited"] else "Available"
+    st.html(f'<div class="pc-balance"><span>{label}</span><b>{escape(text)}</b></div>')

@@ -1,0 +1,118 @@
+"""Pieces every page is made of: header, metrics, pills, empty states, forms that post to a route."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any, ParamSpec, TypeVar
+
+import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
+
+from credits_core.errors import CreditsError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Background of a pill by what it says; both themes read well on these translucent colours.
+GOOD, QUIET, WARN, BAD, BLUE = "#22C55E33", "#94A3B833", "#F59E0B40", "#EF444433", "#3B82F633"
+STATUS_COLORS: Mapping[str, str] = {
+    "completed": GOOD, "credited": GOOD, "purchase": GOOD, "grant": GOOD, "bonus": GOOD, "paid": GOOD, "active": GOOD,
+    "running": BLUE, "processing": BLUE, "open": BLUE, "created": BLUE, "adjustment": BLUE, "reversal": BLUE,
+    "canceled": QUIET, "expired": QUIET, "expiry": QUIET, "use": QUIET, "promo": QUIET, "used up": QUIET,
+    "abandoned": WARN, "review": WARN, "refund": WARN,
+    "failed": BAD, "debt_recovery": BAD,
+}
+STATUS_LABELS: Mapping[str, str] = {
+    "use": "Use", "grant": "Credits given", "credited": "Paid", "review": "In review", "open": "Not paid yet",
+    "created": "Not paid yet", "debt_recovery": "Debt recovered",
+}
+
+
+def status_label(status: str) -> str:
+    return STATUS_LABELS.get(status, status.replace("_", " ").capitalize())
+
+
+def pills_column(label: str, **options: Any) -> ColumnConfig:
+    """A table column of coloured pills; its cells are one-element lists of `status_label` texts."""
+    return st.column_config.MultiselectColumn(
+        label, options=[status_label(status) for status in STATUS_COLORS], color=list(STATUS_COLORS.values()), **options
+    )
+
+
+@contextmanager
+def page_header(title: str, caption: str) -> Iterator[None]:
+    """The title row; what is drawn inside stands at its right end (below it on a phone)."""
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        with st.container(width="content", gap=None):
+            st.title(title, anchor=False)
+            st.caption(caption)
+        with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", width="content"):
+            yield
+
+
+@contextmanager
+def card(title: str, *, key: str | None = None, height: Any = "content") -> Iterator[Callable[[], Any]]:
+    """A bordered box with a title; the answer opens the title row's right end for a toolbar."""
+    with st.container(border=True, key=key, height=height):
+        head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+        head.subheader(title, anchor=False)
+        yield lambda: head.container(horizontal=True, horizontal_alignment="right", width="content")
+
+
+def empty(title: str, what_to_do: str) -> None:
+    """An empty state: what is missing and the next step."""
+    with st.container(horizontal_alignment="center", gap="xxsmall"):
+        st.space("small")
+        st.markdown(f"**{title}**", width="content")
+        st.caption(what_to_do, width="content")
+        st.space("small")
+
+
+def percent_change(change: float | None) -> str | None:
+    """`+18.6%` for a metric's delta; None where there is nothing to compare with."""
+    return None if change is None else f"{change:+.1f}%"
+
+
+def show_error(error: CreditsError) -> None:
+    st.error(error.message, icon=":material/error:")
+
+
+def errors_as_sentences(draw: Callable[P, T]) -> Callable[P, T | None]:
+    """Draws the error's sentence in place of whatever could not be loaded; the rest of the page stays."""
+
+    @functools.wraps(draw)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return draw(*args, **kwargs)
+        except CreditsError as error:
+            show_error(error)
+            return None
+
+    return guarded
+
+
+def post_form(
+    action: str, fields: Mapping[str, str], label: str, *, primary: bool = True, note: str = "", disabled: bool = False
+) -> None:
+    """A plain HTML form with one button that posts to a route: the way out to Stripe and the way to sign out.
+
+    The browser follows the route's 303 itself, so nothing depends on this page's socket or session_state.
+    """
+    hidden = "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in fields.items()
+    )
+    kind = "pc-primary" if primary else "pc-secondary"
+    st.html(
+        f'<form method="post" action="{escape(action)}" class="pc-form">{hidden}'
+        f'<button type="submit" class="pc-button {kind}"{" disabled" if disabled else ""}>{escape(label)}</button>'
+        f"{f'<small>{escape(note)}</small>' if note else ''}</form>"
+    )
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values in two columns, the values at the right edge."""
+    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    st.html(f'<dl class="pc-facts">{cells}</dl>')

@@ -1,0 +1,65 @@
+"""Main script: who is here and which pages they may see. Runs before every page, on every rerun but a fragment's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from credits_core.auth.person import Person, current_identity
+from credits_core.errors import CreditsError
+from pages.common import session, shell, sign_in, widgets
+
+HERE = Path(__file__).parent
+# Before the navigation, and a local file: a page's own icon would be fetched from a font host as the favicon.
+st.set_page_config(page_title="Prepaid Credits", page_icon=str(HERE / "static" / "favicon.png"), layout="wide")
+st.logo(str(HERE / "static" / "logo.svg"), size="large", icon_image=str(HERE / "static" / "mark.svg"))
+st.html(HERE / "static" / "pages.css")
+
+# section, file, title, icon, roles that see it. The address is the file's name.
+PAGES = (
+    ("Account", "account/overview.py", "Overview", ":material/dashboard:", session.EVERYBODY),
+    ("Account", "account/buy.py", "Buy credits", ":material/add_card:", session.EVERYBODY),
+    ("Account", "account/calls.py", "Call log", ":material/call:", session.EVERYBODY),
+    ("Account", "account/transactions.py", "Transactions", ":material/receipt_long:", session.EVERYBODY),
+    ("", "account/checkout_return.py", "Your purchase", "", session.EVERYBODY),
+    ("Finance", "finance/finance.py", "Sales and usage", ":material/monitoring:", session.FINANCE),
+    ("Administration", "admin/accounts.py", "Accounts", ":material/group:", session.ADMIN),
+)
+START = {"finance": "finance", "admin": "accounts", "super_admin": "accounts"}
+
+
+def navigation(person: Person | None) -> tuple[st.Page, dict[str, st.Page]]:
+    """The page asked for, and all of them by name.
+
+    Everybody's navigation knows every address: what is not for somebody is hidden from the menu and refused by the
+    page's guard, which is a sentence; an unknown address would be a "not found" dialog.
+    """
+    role = person.role if person else "anonymous"
+    start = START.get(role, "overview")
+    sections: dict[str, list[st.Page]] = {"": [st.Page(start_page, title="Start", default=True, visibility="hidden")]}
+    by_name: dict[str, st.Page] = {}
+    for section, file, title, icon, roles in PAGES:
+        name = Path(file).stem
+        shown = bool(section) and role in roles
+        page = st.Page(file, title=title, icon=icon or None, url_path=name, visibility="visible" if shown else "hidden")
+        sections.setdefault(section if shown else "", []).append(page)
+        by_name[name] = page
+    return st.navigation(sections, position="sidebar" if person else "hidden"), by_name | {"": by_name[start]}
+
+
+def start_page() -> None:
+    """The root address: leads to the page a role works with."""
+    st.switch_page(pages[""])
+
+
+try:
+    somebody = current_identity(session.cookies())
+    page, pages = navigation(somebody)
+    if somebody is None:
+        sign_in.show()
+    else:
+        shell.sidebar(somebody, pages)
+        page.run()
+except CreditsError as error:
+    widgets.show_error(error)
