@@ -20,7 +20,7 @@ from credits_core.db.statements import split_statements
 from credits_core.errors import ConfigError
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "supabase" / "migrations"
-_BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
+BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
 _EMBEDDED_PEOPLE = Path(__file__).with_name("embedded_people.sql")
 _FILE_NAME = re.compile(r"(?P<version>\d+)_(?P<name>.*)\.sql")
 _STAMP = "select obj_description(to_regnamespace('auth')::oid, 'pg_namespace')"
@@ -51,13 +51,13 @@ def prepare(server: EmbeddedServer, database: str = DATABASE, folder: Path = MIG
     applied = migrate(server.owner_dsn(database), folder)
     if applied and folder == MIGRATIONS:
         with psycopg.connect(server.owner_dsn(database)) as owner:
-            owner.execute(_EMBEDDED_PEOPLE.read_text())
+            owner.execute(_EMBEDDED_PEOPLE.read_bytes())
     return applied
 
 
 def bootstrap(superuser_dsn: str) -> None:
     """Give an empty database what every Supabase project has. Does nothing when it has it already."""
-    text = _BOOTSTRAP.read_text(encoding="utf-8")
+    text = BOOTSTRAP.read_text(encoding="utf-8")
     stamp = f"bootstrap {sha256(text.encode()).hexdigest()[:16]}"
     with psycopg.connect(superuser_dsn) as connection:
         connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))

@@ -1,0 +1,82 @@
+-- Demo data: makes 90 days of history by calling the same functions as the program, under a clock of its own.
+-- Run by credits_core/demo.py as the schema's owner, in one transaction: others see all of it or nothing, and never the clock.
+-- Temporary functions (pg_temp) vanish with the connection.
+
+create function pg_temp.set_clock(p_at timestamptz) returns void language sql as
+$$ select set_config('credits.demo_clock', p_at::text, true) $$;
+
+-- Buys a package at the clock's time, as checkout and Stripe would: recorded, opened, paid, credited (or left to expire).
+create function pg_temp.buy(p_account bigint, p_key text, p_package text, p_paid boolean) returns void language plpgsql as $$
+declare
+  p         jsonb;
+  v_session text := 'cs_test_demo_' || md5(p_account || p_key);
+begin
+  p := credits.create_purchase(p_key, false, p_package, null, 'checkout', p_account);
+  perform credits.open_purchase((p ->> 'purchase_id')::uuid, v_session);
+  if p_paid then
+    perform credits.fulfill_purchase(jsonb_build_object(
+      'session_id', v_session, 'status', 'complete', 'payment_status', 'paid', 'mode', 'payment', 'livemode', false,
+      'currency', p ->> 'currency', 'amount_subtotal', p -> 'price_cents', 'amount_total', p -> 'price_cents'));
+  else
+    perform credits.fail_purchase((p ->> 'purchase_id')::uuid, 'expired', 'The checkout was not finished in time.');
+  end if;
+end $$;
+
+-- One charge of an operation: calls with numbers, a duration and an ending, everything else by quantity.
+create function pg_temp.work(p_account bigint, p_key text, p_operation text, p_measure text, p_at timestamptz) returns void
+language plpgsql as $$
+declare
+  v_seconds int := 20 + (-ln(1 - random()) * 200)::int;
+  v_quantity numeric := case p_measure when 'tokens' then 200 + (random() * 3000)::int
+                                       when 'bytes' then 100000 + (random() * 8000000)::int else 1 end;
+begin
+  if p_measure = 'seconds' then
+    if random() < 0.1 then v_seconds := 0; end if;  -- nobody answered
+    perform pg_temp.set_clock(p_at + make_interval(secs => v_seconds));
+    perform credits.start_call(
+      p_operation, p_key, p_at, p_at + make_interval(secs => v_seconds), '+1555010' || lpad((random() * 9999)::int::text, 4, '0'),
+      '+1555020' || lpad((p_account % 10000)::text, 4, '0'), case v_seconds when 0 then 'no_answer' else 'hangup' end,
+      null, p_account);
+  else
+    perform credits.use(p_operation, v_quantity, p_key, p_account);
+  end if;
+exception when sqlstate 'LC402' then
+  null;  -- out of credits: refused, as in life
+end $$;
+
+-- One account's 90 days: buys when low, works on weekdays more than at weekends, grows or shrinks a little.
+create function pg_temp.live(p_account bigint, p_start timestamptz, p_end timestamptz, p_per_day numeric) returns void
+language plpgsql as $$
+declare
+  v_packages   text[] := array(select code from credits.packages where catalog = (select code from credits.catalogs where is_active)
+                                and is_offered order by position);
+  v_operations text[] := array(select o ->> 'operation' from jsonb_array_elements(credits.pricing() -> 'operations') as o);
+  v_measures   text[] := array(select o ->> 'measure' from jsonb_array_elements(credits.pricing() -> 'operations') as o);
+  v_pick       int := least(1 + floor(random() * 3)::int, cardinality(v_packages));
+  v_day        timestamptz := p_start;
+  v_low        bigint;
+  v_n          int := 0;
+  v_o          int;
+  v_at         timestamptz;
+begin
+  v_low := (select credits_micros / 5 from credits.packages  -- tops up below a fifth of the smallest package
+             where catalog = (select code from credits.catalogs where is_active) and code = v_packages[1]);
+  while v_day < p_end loop
+    perform pg_temp.set_clock(v_day);
+    if (credits.balance(p_account) ->> 'available_micros')::bigint < v_low and random() < 0.85 then
+      v_n := v_n + 1;
+      perform pg_temp.buy(p_account, 'demo-buy-' || v_n, v_packages[v_pick], random() < 0.9);
+    end if;
+    for v_at in
+      select v_day + make_interval(secs => 28800 + random() * 36000) from generate_series(1, (case
+        when extract(isodow from v_day) > 5 then p_per_day * 0.25 else p_per_day end * (0.4 + 1.2 * random()))::int) order by 1
+    loop
+      exit when v_at > p_end - interval '1 hour';
+      v_n := v_n + 1;
+      v_o := 1 + floor(power(random(), 2) * cardinality(v_operations))::int;
+      perform pg_temp.set_clock(v_at);
+      perform pg_temp.work(p_account, 'demo-' || v_n, v_operations[v_o], v_measures[v_o], v_at);
+    end loop;
+    v_day := v_day + interval '1 day';
+  end loop;
+end $$;
