@@ -1,7 +1,7 @@
-"""What tests stand on: one embedded server for the whole run, and a migrated database of its own for each test.
+"""What tests stand on: one embedded server for the whole run, a migrated database of its own for each test.
 
-The server is shared by all pytest-xdist workers. A database is a copy of a template that holds the bootstrap, the
-migrations and the catalog `voice`; copying takes some milliseconds, so no test cleans up after itself.
+The server is shared by all pytest-xdist workers. A database is a copy of a template that holds the bootstrap,
+the migrations and the catalog `voice`; copying takes some milliseconds, so no test cleans up after itself.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def database_name(template: str, superuser_sql: Callable[[sql.Composed], None]) 
 
 @pytest.fixture
 def database(server: EmbeddedServer, database_name: str) -> Iterator[PsycopgDatabase]:
-    """The port, by psycopg, on this test's own migrated database. `database.call(function, identity, ...)`."""
+    """The port by psycopg on this test's own migrated database: `database.call(function, identity, ...)`."""
     port = PsycopgDatabase(server.dsn(database=database_name))
     yield port
     port.close()
@@ -130,7 +130,7 @@ def account_of(service: Callable[..., Any]) -> Callable[[Identity], int]:
 
 @pytest.fixture
 def owner_sql(server: EmbeddedServer, database_name: str) -> Iterator[Callable[..., list[dict[str, Any]]]]:
-    """`owner_sql("select ... where id = %s", 7)`: rows as the schema's owner, whom no policy restrains; committed.
+    """`owner_sql("select ... where id = %s", 7)`: rows as the owner, whom no policy restrains; committed.
 
     For assertions about what is stored, and for states no function can produce. Not a way to set up a test.
     """

@@ -73,13 +73,11 @@ class PsycopgDatabase:
 
     def _run(self, become: tuple[str, str, str], statement: sql.Composed, values: tuple[str, ...]) -> Any:
         # In autocommit all of a pipeline up to its sync is one transaction: no BEGIN, no COMMIT to wait for.
-        with self._pool.connection() as connection, connection.cursor() as cursor:
+        with self._pool.connection() as connection:
             with connection.pipeline():
-                cursor.execute(_BECOME, become)
-                cursor.execute(statement, values)
-            while cursor.nextset():
-                pass
-            row = cursor.fetchone()
+                connection.execute(_BECOME, become)
+                answer = connection.execute(statement, values)
+            row = answer.fetchone()
             return row[0] if row else None
 
 
