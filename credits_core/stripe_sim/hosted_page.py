@@ -1,0 +1,171 @@
+"""The pages a cardholder sees: payment, 3-D Secure, receipt. Plain HTML forms under a strict content
+policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from credits_core.stripe_sim import cards, hosted_html, payments, sessions
+from credits_core.stripe_sim.errors import StripeFault
+from credits_core.stripe_sim.simulator import Simulator
+from credits_core.stripe_sim.store import Obj
+
+_STYLE = Path(__file__).parent / "static" / "pay.css"
+_UNKNOWN_CARD = "This page takes test cards only, such as 4242 4242 4242 4242. Never enter a real card here."
+_MAX_FORM_BYTES = 10_000
+
+Page = Callable[[Simulator, str, str, dict[str, str]], Response]
+
+
+def routes(simulator: Callable[[], Simulator]) -> list[Route]:
+    """The pages' routes, relative to where the simulator is mounted."""
+    return [
+        Route("/pay/{id}", _route(simulator, show_payment, pay), methods=["GET", "POST"]),
+        Route("/challenge/{id}", _route(simulator, show_challenge, answer_challenge),
+            methods=["GET", "POST"]),
+        Route("/receipts/{id}", _route(simulator, show_receipt, show_receipt)),
+        Route("/static/pay.css", _style),
+    ]
+
+
+def base_of(request: Request) -> str:
+    """The address under which a browser or program reached the simulator, without a slash at the end."""
+    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
+
+
+def show_payment(sim: Simulator, base: str, session_id: str, _form: dict[str, str]) -> Response:
+    """The form for an open session; a short notice for one that is paid or expired."""
+    with sim.change(base) as ctx:
+        session = ctx.store.get("checkout.session", session_id)
+        items = sessions.line_items(ctx, session_id)
+        known = ctx.store.get("payment_intent", ctx.store.private(session_id).get("intent"))
+    if session is None:
+        return _notice("No such payment", "Start again from the shop.", None, status=404)
+    if session["status"] == "complete":
+        return _notice("This payment is complete", "Nothing more is to be paid here.", _success(session))
+    if session["status"] == "expired":
+        return _notice("This payment page has expired",
+            "No money was taken. Go back to the shop and start again.",
+                       session["cancel_url"])
+    error = ((known or {}).get("last_payment_error") or {}).get("message")
+    return _html(hosted_html.payment(session, items, error), session)
+
+
+def pay(sim: Simulator, base: str, session_id: str, form: dict[str, str]) -> Response:
+    """Present the card of the form: on to the shop, to 3-D Secure, or back to the form with the reason."""
+    problem, card = _card_of(form)
+    if problem or card is None:
+        with sim.change(base) as ctx:
+            session, items = sessions.open_session(ctx, session_id), sessions.line_items(ctx, session_id)
+        return _html(hosted_html.payment(session, items, problem, form.get("email")), session, status=422)
+    with sim.change(base) as ctx:
+        intent = sessions.present_card(ctx, session_id, card, form.get("email"))
+        session = ctx.store.get("checkout.session", session_id) or {}
+    if intent["status"] == "requires_action":
+        return RedirectResponse(f"{base}/challenge/{intent['id']}", 303)
+    if intent["status"] != "succeeded":
+        return show_payment(sim, base, session_id, {})
+    return RedirectResponse(_success(session), 303)
+
+
+def show_challenge(sim: Simulator, base: str, intent_id: str, _form: dict[str, str]) -> Response:
+    """The bank's question."""
+    with sim.change(base) as ctx:
+        intent = ctx.store.get("payment_intent", intent_id)
+        session = _session_of(sim, intent)
+    if intent is None or intent["status"] != "requires_action":
+        return _notice("Nothing to confirm", "This payment does not wait for a confirmation.", None,
+            status=404)
+    return _html(hosted_html.challenge(intent), session, intent)
+
+
+def answer_challenge(sim: Simulator, base: str, intent_id: str, form: dict[str, str]) -> Response:
+    """The cardholder's answer: `outcome` is `complete` or anything else, which fails."""
+    with sim.change(base) as ctx:
+        before = ctx.store.get("payment_intent", intent_id) or {}
+        intent = payments.answer_challenge(ctx, intent_id, passed=form.get("outcome") == "complete")
+        sessions.complete_if_paid(ctx, intent)
+        session = _session_of(sim, intent)
+    if session:
+        paid = intent["status"] == "succeeded"
+        return RedirectResponse(_success(session) if paid else f"{base}/pay/{session['id']}", 303)
+    back = ((before.get("next_action") or {}).get("redirect_to_url") or {}).get("return_url")
+    if not back:
+        return _notice("Thank you", "You can close this page and return to the shop.", None)
+    query = urlencode({"payment_intent": intent_id, "payment_intent_client_secret": intent["client_secret"]})
+    return RedirectResponse(f"{back}{'&' if '?' in back else '?'}{query}", 303)
+
+
+def show_receipt(sim: Simulator, base: str, charge_id: str, _form: dict[str, str]) -> Response:
+    """The receipt of a charge."""
+    with sim.change(base) as ctx:
+        charge = ctx.store.get("charge", charge_id)
+    if charge is None or not charge["paid"]:
+        return _notice("No such receipt", "Check the link, or look at your purchases.", None, status=404)
+    return _html(hosted_html.receipt(charge), None)
+
+
+def _route(simulator: Callable[[], Simulator], show: Page, act: Page) -> Callable[[Request], object]:
+    async def route(request: Request) -> Response:
+        form: dict[str, str] = {}
+        if request.method == "POST":
+            raw = await request.body()
+            pairs = parse_qs(raw[:_MAX_FORM_BYTES].decode("utf-8", "replace"))
+            form = {name: values[0] for name, values in pairs.items()}
+        page = act if request.method == "POST" else show
+        try:
+            return await run_in_threadpool(page, simulator(), base_of(request), request.path_params["id"],
+                form)
+        except StripeFault as fault:
+            return _notice("This did not work", str(fault), None, status=fault.status)
+
+    return route
+
+
+def _card_of(form: dict[str, str]) -> tuple[str | None, cards.Card | None]:
+    digits = "".join(form.get("number", "").split()).replace("-", "")
+    month, _, year = "".join(form.get("expiry", "").split()).partition("/")
+    if digits not in cards.BY_NUMBER:
+        return _UNKNOWN_CARD, None
+    if not (month.isdecimal() and 1 <= int(month) <= 12 and year.isdecimal() and int(year[-2:]) >= 26):
+        return "Write the expiry date as MM / YY, in the future, such as 12 / 34.", None
+    if not (form.get("cvc", "").isdecimal() and len(form["cvc"]) in (3, 4)):
+        return "The security code (CVC) has 3 digits; for a test card any will do, such as 123.", None
+    return None, cards.BY_NUMBER[digits]
+
+
+def _success(session: Obj) -> str:
+    return str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])
+
+
+def _session_of(sim: Simulator, intent: Obj | None) -> Obj | None:
+    session_id = sim.store.private(intent["id"]).get("session") if intent else None
+    return sim.store.get("checkout.session", session_id)
+
+
+def _notice(title: str, text: str, link: str | None, *, status: int = 200) -> Response:
+    return _html(hosted_html.notice(title, text, link), None, status=status)
+
+
+def _html(page: str, session: Obj | None, intent: Obj | None = None, *, status: int = 200) -> Response:
+    # Browsers hold redirects after a form to form-action as well, so the shop's own origin has to be named.
+    back = session["success_url"] if session else (
+        ((intent or {}).get("next_action") or {}).get("redirect_to_url") or {}).get("return_url")
+    parts = urlsplit(back or "")
+    shop = f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    return Response(page, status, media_type="text/html; charset=utf-8", headers={
+        "Content-Security-Policy": f"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none';"
+                                   f" frame-ancestors 'none'; form-action 'self'{shop}",
+        "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+    })
+
+
+async def _style(_request: Request) -> Response:
+    return FileResponse(_STYLE, media_type="text/css", headers={"X-Content-Type-Options": "nosniff"})

@@ -1,0 +1,127 @@
+"""What the gateway answers: plain values, none of Stripe's own classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+_NOT_FOR_SQL = ("created", "url", "client_secret", "expires_at")
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """What Stripe says of a Checkout Session, or of a PaymentIntent in the same words (its id is
+    `session_id` then).
+
+    Amounts are minor units of `currency`; `created` and `expires_at` seconds since 1970. `status` is open,
+    complete
+    or expired, `payment_status` paid, unpaid or no_payment_required.
+    """
+
+    session_id: str
+    purchase_id: str | None
+    status: str
+    payment_status: str
+    mode: str
+    currency: str
+    amount_subtotal: int
+    amount_total: int
+    amount_tax: int
+    amount_discount: int
+    price_id: str | None
+    payment_intent_id: str | None
+    customer_id: str | None
+    receipt_url: str | None
+    livemode: bool
+    created: int
+    url: str | None = None
+    expires_at: int | None = None
+    client_secret: str | None = field(default=None, repr=False)
+
+    def as_sql(self) -> dict[str, Any]:
+        """The `p_session` of `fulfill_purchase`."""
+        return {name: value for name, value in self.__dict__.items() if name not in _NOT_FOR_SQL}
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the page closes, with its time zone."""
+        return None if self.expires_at is None else datetime.fromtimestamp(self.expires_at, UTC)
+
+
+@dataclass(frozen=True)
+class StripeEvent:
+    """A verified webhook event; `payload` is the whole event as JSON."""
+
+    event_id: str
+    type: str
+    livemode: bool
+    object_id: str | None
+    payload: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ProductState:
+    """A product at Stripe."""
+
+    product_id: str
+    name: str
+    active: bool
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PriceState:
+    """A price at Stripe; `amount` in minor units of `currency`."""
+
+    price_id: str
+    product_id: str
+    currency: str
+    amount: int
+    active: bool
+    metadata: dict[str, str]
+
+
+def session_state(session: Mapping[str, Any]) -> SessionState:
+    """The state in a Checkout Session's JSON; the price and the receipt are known when they were expanded."""
+    intent = session["payment_intent"]
+    totals = session.get("total_details") or {}
+    items = (session.get("line_items") or {}).get("data") or []
+    return SessionState(
+        session_id=session["id"],
+        purchase_id=session["client_reference_id"] or (session["metadata"] or {}).get("purchase_id"),
+        status=session["status"], payment_status=session["payment_status"], mode=session["mode"],
+        currency=session["currency"], amount_subtotal=session["amount_subtotal"],
+        amount_total=session["amount_total"], amount_tax=totals.get("amount_tax") or 0,
+        amount_discount=totals.get("amount_discount") or 0,
+        price_id=items[0]["price"]["id"] if len(items) == 1 else None,
+        payment_intent_id=intent["id"] if isinstance(intent, Mapping) else intent,
+        customer_id=session["customer"], receipt_url=_receipt(intent), livemode=session["livemode"],
+        created=session["created"], url=session["url"], expires_at=session["expires_at"],
+    )
+
+
+# An intent that awaits a card or the bank is as open as a session on its page.
+_INTENT_STATUS = {
+    "succeeded": ("complete", "paid"), "processing": ("complete", "unpaid"),
+    "requires_capture": ("complete", "unpaid"), "canceled": ("expired", "unpaid"),
+}
+
+
+def intent_state(intent: Mapping[str, Any]) -> SessionState:
+    """The state in a PaymentIntent's JSON: what was received once it is paid, else what is asked."""
+    status, payment_status = _INTENT_STATUS.get(intent["status"], ("open", "unpaid"))
+    amount = intent["amount_received"] if payment_status == "paid" else intent["amount"]
+    return SessionState(
+        session_id=intent["id"], purchase_id=intent["metadata"].get("purchase_id"), status=status,
+        payment_status=payment_status, mode="payment", currency=intent["currency"], amount_subtotal=amount,
+        amount_total=amount, amount_tax=0, amount_discount=0, price_id=None, payment_intent_id=intent["id"],
+        customer_id=intent["customer"], receipt_url=_receipt(intent), livemode=intent["livemode"],
+        created=intent["created"], client_secret=intent["client_secret"],
+    )
+
+
+def _receipt(intent: Any) -> str | None:
+    charge = intent.get("latest_charge") if isinstance(intent, Mapping) else None
+    return charge.get("receipt_url") if isinstance(charge, Mapping) else None
