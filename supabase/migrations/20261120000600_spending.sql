@@ -2,7 +2,7 @@
 -- the careful way under the same row lock.
 
 create type credits.charge_result as (
-  status                 text,     -- charged, replayed, key_reused, insufficient, unknown_operation, bad_quantity, bad_time, bad_key
+  status                 text,  -- charged, replayed; else refused: key_reused, insufficient, unknown_operation, bad_...
   seq                    bigint,
   charged_micros         bigint,
   posted_after_micros    bigint,

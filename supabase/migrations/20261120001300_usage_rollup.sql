@@ -33,7 +33,7 @@ create view credits.usage_tail with (security_invoker = true) as
          coalesce(t.rated_micros, -t.amount_micros) as rated_micros
     from credits.accounts as a left join credits.rollup_state as s on s.account_id = a.id
     join lateral (select * from credits.transactions as x
-                   where x.account_id = a.id and x.seq > coalesce(s.seq, 0) and x.seq <= a.seq offset 0) as t on true
+                   where x.account_id = a.id and x.seq > coalesce(s.seq, 0) and x.seq <= a.seq order by x.seq offset 0) as t on true
    where a.seq > coalesce(s.seq, 0) and t.operation_id is not null and t.kind in ('use', 'reversal');
 create view credits.usage_live with (security_invoker = true) as
   select account_id, bucket, operation_id, events, quantity, charged_micros, rated_micros from credits.usage_rollup
