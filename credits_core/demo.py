@@ -64,7 +64,9 @@ def seed(owner_dsn: str, *, now: datetime | None = None) -> int:
 def _live(owner: psycopg.Connection, now: datetime) -> None:
     """The four demo people and the companies, each with its own pace; the demo holder is the busiest small customer."""
     start = (now - timedelta(days=DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
-    people = [row[0] for row in owner.execute("select account_id from credits.profiles where is_demo order by 1")]
+    people = [
+        row[0] for row in owner.execute("select account_id from credits.profiles where is_demo order by 1")
+    ]
     for number, name in enumerate(_NAMES[: ACCOUNTS - len(people)]):
         email = f"{name.split()[0].lower()}{number + 1:02d}@demo.test"
         owner.execute("select pg_temp.set_clock(%s)", (start,))
@@ -72,8 +74,13 @@ def _live(owner: psycopg.Connection, now: datetime) -> None:
             "select credits.create_demo_user(%s, %s, 'holder', true) ->> 'account_id'", (email, name)
         ).fetchone()
         assert row is not None
-        owner.execute("select pg_temp.live(%s::bigint, %s, %s, %s::numeric)", (int(row[0]), start, now, 0.6 + (number * 7 % 11) * 0.6))
-    holder = owner.execute("select account_id from credits.profiles where email = 'holder@demo.test'").fetchone()
+        owner.execute(
+            "select pg_temp.live(%s::bigint, %s, %s, %s::numeric)",
+            (int(row[0]), start, now, 0.6 + (number * 7 % 11) * 0.6),
+        )
+    holder = owner.execute(
+        "select account_id from credits.profiles where email = 'holder@demo.test'"
+    ).fetchone()
     if holder is not None:
         owner.execute("select pg_temp.live(%s::bigint, %s, %s, 8)", (holder[0], start, now))
         owner.execute("select pg_temp.set_clock(%s)", (now - timedelta(minutes=50),))

@@ -1,19 +1,19 @@
 """Every error of the product, in one place: SQLSTATE, API code, HTTP status and the sentence a person reads.
 
-    CreditsError
-    ├── InvalidRequest        LC400  invalid_request          422
-    ├── NotSignedIn           LC401  not_signed_in            401
-    ├── InsufficientCredits   LC402  insufficient_credits     402  detail: needed_micros, available_micros
-    ├── NotAllowed            LC403  not_allowed              403
-    ├── NotFound              LC404  not_found                404
-    ├── Conflict              LC409  conflict                 409
-    ├── IdempotencyKeyReused  LC410  idempotency_key_reused   409
-    ├── LimitReached          LC429  limit_reached            429
-    ├── LedgerDifference      LC500  ledger_difference        500
-    ├── WebhookRejected              webhook_rejected         400
-    ├── StripeUnavailable            stripe_unavailable       502
-    ├── DatabaseUnavailable          database_unavailable     503
-    └── ConfigError                  configuration            500
+CreditsError
+├── InvalidRequest        LC400  invalid_request          422
+├── NotSignedIn           LC401  not_signed_in            401
+├── InsufficientCredits   LC402  insufficient_credits     402  detail: needed_micros, available_micros
+├── NotAllowed            LC403  not_allowed              403
+├── NotFound              LC404  not_found                404
+├── Conflict              LC409  conflict                 409
+├── IdempotencyKeyReused  LC410  idempotency_key_reused   409
+├── LimitReached          LC429  limit_reached            429
+├── LedgerDifference      LC500  ledger_difference        500
+├── WebhookRejected              webhook_rejected         400
+├── StripeUnavailable            stripe_unavailable       502
+├── DatabaseUnavailable          database_unavailable     503
+└── ConfigError                  configuration            500
 """
 
 from __future__ import annotations
@@ -94,15 +94,26 @@ BY_SQLSTATE: dict[str, type[CreditsError]] = {
 
 # PostgreSQL's own refusals that a caller can cause: a value that does not parse or does not fit, a missing right.
 _STANDARD: dict[str, tuple[type[CreditsError], str]] = {
-    "22": (InvalidRequest, "A value has the wrong form or is out of range; check numbers and times and try again."),
+    "22": (
+        InvalidRequest,
+        "A value has the wrong form or is out of range; check numbers and times and try again.",
+    ),
     "23": (InvalidRequest, "The values contradict a rule of the database; check them and try again."),
     "42501": (NotAllowed, "You may not do this; sign in with an account that may."),
-    "42883": (InvalidRequest, "The request has an argument that this operation does not know; see /api/docs."),
-    "PGRST202": (InvalidRequest, "The request has an argument that this operation does not know; see /api/docs."),
+    "42883": (
+        InvalidRequest,
+        "The request has an argument that this operation does not know; see /api/docs.",
+    ),
+    "PGRST202": (
+        InvalidRequest,
+        "The request has an argument that this operation does not know; see /api/docs.",
+    ),
 }
 
 
-def from_sqlstate(code: str, message: str, detail: str | Mapping[str, Any] | None = None) -> CreditsError | None:
+def from_sqlstate(
+    code: str, message: str, detail: str | Mapping[str, Any] | None = None
+) -> CreditsError | None:
     """The error for a database refusal, or None when the code is not one a caller can cause.
 
     `detail` is the JSON object SQL raised as DETAIL (text, or parsed already); anything else is dropped, since

@@ -24,5 +24,7 @@ def parse_credits(text: str | int | Decimal) -> int:
     except InvalidOperation:
         raise InvalidRequest(f"“{text}” is not an amount of credits; write a number such as 12.50.") from None
     if not micros.is_finite() or abs(micros) > MAX_MICROS or micros != micros.to_integral_value():
-        raise InvalidRequest(f"“{text}” is not an amount of credits; use at most 6 decimals and a sensible size.")
+        raise InvalidRequest(
+            f"“{text}” is not an amount of credits; use at most 6 decimals and a sensible size."
+        )
     return int(micros)
