@@ -2,7 +2,7 @@
 plane.
 
     simulator = Simulator(data_dir)
-    app = Starlette(routes=[Mount("/sim", create_app(lambda: simulator))])
+    app = Starlette(routes=[Mount("/sim", create_app(simulator))])
     gateway = StripeGateway.for_simulator(simulator, base_url="http://127.0.0.1:8501/sim")
 
 It keeps its state in one file, speaks the shapes of the installed stripe-python (a test compares them), and

@@ -23,10 +23,9 @@ _MAX_BODY_BYTES = 1_000_000
 _METHODS = ["GET", "POST", "DELETE"]
 
 
-def create_app(simulator: Callable[[], Simulator]) -> Starlette:
+def create_app(simulator: Simulator) -> Starlette:
     """The routes: the API below `v1/`, the hosted pages, the control plane. Mount it as `Mount("/sim",
     app)`."""
-    # A function, because an app is put together before its runtime, and the simulator with it, is made.
     routes = [Route("/v1/{path:path}", partial(_api, simulator), methods=_METHODS)]
     routes += hosted_page.routes(simulator)
     for path, action in control.ROUTES.items():
@@ -34,21 +33,19 @@ def create_app(simulator: Callable[[], Simulator]) -> Starlette:
     return Starlette(routes=routes)
 
 
-async def _api(simulator: Callable[[], Simulator], request: Request) -> Response:
+async def _api(simulator: Simulator, request: Request) -> Response:
     try:
         body = await _body(request)
     except StripeFault as fault:
         return JSONResponse(fault.body, fault.status)
     headers = {name.lower(): value for name, value in request.headers.items()}
-    answer = await run_in_threadpool(simulator().handle, request.method, str(request.url), headers, body)
+    answer = await run_in_threadpool(simulator.handle, request.method, str(request.url), headers, body)
     if answer.hang_seconds:
         await asyncio.sleep(answer.hang_seconds)
     return Response(answer.body, answer.status, answer.headers)
 
 
-def _control(
-    simulator: Callable[[], Simulator], action: control.Action
-) -> Callable[[Request], Awaitable[Response]]:
+def _control(simulator: Simulator, action: control.Action) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
         if not guard.may_control(request.client.host if request.client else None, request.headers):
             return JSONResponse(StripeFault("The control plane answers only programs on this machine.").body,
@@ -56,7 +53,7 @@ def _control(
         try:
             body = _json_object(await _body(request))
             return JSONResponse(await run_in_threadpool(
-                action, simulator(), hosted_page.base_of(request), body, *request.path_params.values()))
+                action, simulator, hosted_page.base_of(request), body, *request.path_params.values()))
         except StripeFault as fault:
             return JSONResponse(fault.body, fault.status)
 

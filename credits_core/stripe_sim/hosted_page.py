@@ -24,7 +24,7 @@ _MAX_FORM_BYTES = 10_000
 Page = Callable[[Simulator, str, str, dict[str, str]], Response]
 
 
-def routes(simulator: Callable[[], Simulator]) -> list[Route]:
+def routes(simulator: Simulator) -> list[Route]:
     """The pages' routes, relative to where the simulator is mounted."""
     return [
         Route("/pay/{id}", _route(simulator, show_payment, pay), methods=["GET", "POST"]),
@@ -112,7 +112,7 @@ def show_receipt(sim: Simulator, base: str, charge_id: str, _form: dict[str, str
     return _html(hosted_html.receipt(charge), None)
 
 
-def _route(simulator: Callable[[], Simulator], show: Page, act: Page) -> Callable[[Request], object]:
+def _route(simulator: Simulator, show: Page, act: Page) -> Callable[[Request], object]:
     async def route(request: Request) -> Response:
         form: dict[str, str] = {}
         if request.method == "POST":
@@ -121,8 +121,7 @@ def _route(simulator: Callable[[], Simulator], show: Page, act: Page) -> Callabl
             form = {name: values[0] for name, values in pairs.items()}
         page = act if request.method == "POST" else show
         try:
-            return await run_in_threadpool(page, simulator(), base_of(request), request.path_params["id"],
-                form)
+            return await run_in_threadpool(page, simulator, base_of(request), request.path_params["id"], form)
         except StripeFault as fault:
             return _notice("This did not work", str(fault), None, status=fault.status)
 

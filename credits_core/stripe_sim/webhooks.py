@@ -67,7 +67,7 @@ class Sender:
         meanwhile."""
         with self._store.transaction():
             now, endpoint = self._store.now(), self._store.setting("webhook")
-            # Taken for a while, so that nobody else sends it too; free again if this process is killed.
+            # Taken for a while, so that nobody else sends it too; free again after a kill.
             taken = self._store.db.execute(
                 "update deliveries set not_before = ? where id = ? and status = 'pending' and not_before <= ?"
                 " returning event, attempts", (now + _LEASE_SECONDS, delivery, now)).fetchone()

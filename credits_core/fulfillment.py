@@ -1,0 +1,119 @@
+"""Bring purchases to where Stripe says they are. The return page, the webhook and the poll all end in one
+SQL call,
+`fulfill_purchase`, which credits a purchase once, whoever asks, in whatever order and how often.
+
+What an event or an address says is never believed: Stripe's object is read again each time.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from credits_core.checkout import Parts, find_at_stripe, record_opened
+from credits_core.db.port import SERVICE, Database, Identity
+from credits_core.errors import CreditsError, InvalidRequest, NotFound, StripeUnavailable
+from credits_core.stripe_gateway import StripeGateway
+from credits_core.stripe_types import StripeEvent
+
+logger = logging.getLogger(__name__)
+
+PLACEHOLDER = "{CHECKOUT_SESSION_ID}"
+_ID = re.compile(r"(cs|pi)_[A-Za-z0-9_]{1,250}")
+# A call to Stripe with its retries is over by then, and its answer recorded or lost.
+IN_FLIGHT_SECONDS = 90
+# Longer than every retry of a call to Stripe: after it, a row without a session never got one.
+ABANDONED_SECONDS = 600
+# A session closes by itself after 24 hours; an intent does not, so it is canceled then.
+PAYABLE_SECONDS = 86_400
+GIVEN_UP_SECONDS = PAYABLE_SECONDS + 3600
+
+SESSION_EVENTS = frozenset({
+    "checkout.session.completed", "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed", "checkout.session.expired",
+})
+INTENT_EVENTS = frozenset({
+    "payment_intent.succeeded", "payment_intent.processing", "payment_intent.payment_failed",
+    "payment_intent.canceled",
+})
+
+
+def fulfill(parts: Parts, identity: Identity, session_id: str) -> dict[str, Any]:
+    """The purchase of a person's own session after asking Stripe: `status`, `credits_micros`,
+    `available_micros`,
+    `newly_credited` and the rest of the row. Other people's sessions are NotFound, as unknown ones are."""
+    check_session_id(session_id)
+    known: dict[str, Any] = parts.db.call("purchase_status", identity, session_id=session_id)
+    return known if known["status"] == "credited" else fulfill_session(parts.db, parts.stripe, session_id)
+
+
+def fulfill_session(db: Database, stripe: StripeGateway, session_id: str) -> dict[str, Any]:
+    """Read a session (or PaymentIntent) from Stripe and bring its purchase there. NotFound when it is not
+    ours."""
+    check_session_id(session_id)
+    answer: dict[str, Any] = db.call("fulfill_purchase", SERVICE,
+        session=stripe.retrieve(session_id).as_sql())
+    if answer["newly_credited"]:
+        logger.info("purchase credited",
+            extra={"purchase": answer["purchase_id"], "account": answer["account_id"]})
+    elif answer["status"] == "review":
+        logger.warning("purchase needs review", extra={"purchase": answer["purchase_id"],
+                                                       "reason": answer["review_reason"]})
+    return answer
+
+
+def check_session_id(session_id: str) -> None:
+    """InvalidRequest, with what to do, for everything that cannot be the id of a session or intent."""
+    if not session_id:
+        raise InvalidRequest("There is no session_id; come here from the payment page, or see your purchases.")
+    if session_id == PLACEHOLDER:
+        raise InvalidRequest(f"{PLACEHOLDER} is where Stripe puts the id of the session; use the id that"
+                             " checkout answered, it begins with cs_.")
+    if not _ID.fullmatch(session_id):
+        raise InvalidRequest("This is not the id of a Stripe session; it begins with cs_, or with pi_ for a"
+                             " PaymentIntent.")
+
+
+def receive_webhook(parts: Parts, payload: bytes, signature: str | None) -> dict[str, Any]:
+    age = time.time() - datetime.fromisoformat(purchase["created_at"]).timestamp()
+    session_id = purchase["session_id"]
+    if purchase["livemode"] is not parts.stripe.livemode:
+        too_old = age > GIVEN_UP_SECONDS
+        return _end(parts, purchase, "It was started in Stripe's other mode.") if too_old else purchase
+    try:
+        if session_id is None:
+            session_id = _recovered(parts, purchase, age)
+            if session_id is None:
+                return purchase
+        answer = fulfill_session(parts.db, parts.stripe, session_id)
+        if answer["status"] == "open" and session_id.startswith("pi_") and age > PAYABLE_SECONDS:
+            parts.stripe.cancel_payment_intent(session_id)
+            answer = fulfill_session(parts.db, parts.stripe, session_id)
+    except NotFound as error:
+        if age < GIVEN_UP_SECONDS and session_id is not None:
+            raise
+        return _end(parts, purchase, error.message)
+    return answer
+
+
+def _recovered(parts: Parts, purchase: dict[str, Any], age: float) -> str | None:
+    """The session of a row whose answer from Stripe was lost; None while the call may still be under way."""
+    if age < IN_FLIGHT_SECONDS:
+        return None
+    found = find_at_stripe(parts, purchase)
+    if found is not None:
+        record_opened(parts.db, found, purchase["purchase_id"])
+        return found.session_id
+    if age > ABANDONED_SECONDS:
+        raise NotFound("Stripe was never reached for this purchase.")
+    return None
+
+
+def _end(parts: Parts, purchase: dict[str, Any], reason: str) -> dict[str, Any]:
+    answer: dict[str, Any] = parts.db.call(
+        "fail_purchase", SERVICE, purchase_id=purchase["purchase_id"], status="expired", reason=reason)
+    return answer

@@ -1,0 +1,88 @@
+"""Make Stripe's products and prices those of the active catalog. Running it again changes nothing.
+
+Each package has a product (`credits_<catalog>_<package>`) and a price under the lookup key of the same name,
+with
+metadata `type=credit_package` and `credits=<with bonus>`. A Stripe price never changes its amount: a new
+price takes
+over the lookup key and the old one is archived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from credits_core.db.port import SERVICE, Database
+from credits_core.stripe_gateway import StripeGateway
+from credits_core.units import format_credits
+
+
+@dataclass
+class SyncReport:
+    """What a run changed at Stripe; `unchanged` counts packages that were right already."""
+
+    products_created: int = 0
+    products_updated: int = 0
+    prices_created: int = 0
+    prices_replaced: int = 0
+    prices_updated: int = 0
+    unchanged: int = 0
+
+    @property
+    def changes(self) -> int:
+        """How many things were created or changed."""
+        counts: dict[str, int] = asdict(self)
+        return sum(counts.values()) - self.unchanged
+
+
+def sync(db: Database, stripe: StripeGateway) -> SyncReport:
+    """Bring Stripe to the active catalog and record its ids, so that checkout uses the synced prices."""
+    offer = db.call("packages", SERVICE)
+    report = SyncReport()
+    for package in offer["packages"]:
+        changes_before = report.changes
+        key = f"credits_{offer['catalog']}_{package['code']}"
+        metadata = _metadata(offer["catalog"], package)
+        _sync_product(stripe, key, package["name"], metadata, report)
+        price_id = _sync_price(stripe, key, package, metadata, report)
+        db.call("set_stripe_price", SERVICE, catalog=offer["catalog"], package=package["code"],
+            product_id=key,
+                price_id=price_id, livemode=stripe.livemode)
+        report.unchanged += report.changes == changes_before
+    return report
+
+
+def _metadata(catalog: str, package: dict[str, Any]) -> dict[str, str]:
+    text = format_credits(package["credits_micros"] + package["bonus_micros"]).removesuffix(".00")
+    return {"type": "credit_package", "credits": text, "catalog": catalog, "package": package["code"]}
+
+
+def _sync_product(
+    stripe: StripeGateway, key: str, name: str, metadata: dict[str, str], report: SyncReport
+) -> None:
+    product = stripe.product(key)
+    if product is None:
+        stripe.create_product(key, name, metadata)
+        report.products_created += 1
+    elif (product.name, product.active) != (name, True) or not metadata.items() <= product.metadata.items():
+        stripe.update_product(key, name, metadata)
+        report.products_updated += 1
+
+
+def _sync_price(
+    stripe: StripeGateway, key: str, package: dict[str, Any], metadata: dict[str, str], report: SyncReport
+) -> str:
+    wanted = (key, package["currency"], package["price_cents"])
+    price = stripe.price(key)
+    if price is None or (price.product_id, price.currency, price.amount) != wanted:
+        new_id = stripe.create_price(*wanted, lookup_key=key, metadata=metadata)
+        if price is None:
+            report.prices_created += 1
+        else:
+            stripe.archive_price(price.price_id)
+            report.prices_replaced += 1
+        return new_id
+    if not price.active or not metadata.items() <= price.metadata.items():
+        stripe.update_price(price.price_id, metadata)
+        report.prices_updated += 1
+    return price.price_id
