@@ -79,6 +79,72 @@ def check_session_id(session_id: str) -> None:
 
 
 def receive_webhook(parts: Parts, payload: bytes, signature: str | None) -> dict[str, Any]:
+    """Take one webhook call: `{event_id, type, outcome}`; outcome is processed, ignored or duplicate.
+
+    WebhookRejected for what is not a genuine event of our mode. Other errors leave the event marked as failed and
+    are raised, so that Stripe sends it again.
+    """
+    db, stripe = parts.db, parts.stripe
+    event = stripe.construct_event(payload, signature)
+    seen = db.call("record_stripe_event", SERVICE, event_id=event.event_id, type=event.type,
+                   livemode=event.livemode, object_id=event.object_id, payload=event.payload)
+    answer = {"event_id": event.event_id, "type": event.type}
+    if seen["processed"]:
+        return answer | {"outcome": "duplicate"}
+    try:
+        outcome = _process(db, stripe, event)
+    except CreditsError as error:
+        db.call("finish_stripe_event", SERVICE, event_id=event.event_id, outcome="failed", error=error.message)
+        raise
+    db.call("finish_stripe_event", SERVICE, event_id=event.event_id, outcome=outcome)
+    return answer | {"outcome": outcome}
+
+
+def _process(db: Database, stripe: StripeGateway, event: StripeEvent) -> str:
+    session_id = event.object_id
+    if event.type not in SESSION_EVENTS | INTENT_EVENTS or session_id is None:
+        return "ignored"
+    try:
+        if event.type in INTENT_EVENTS:
+            session_id = stripe.session_of_intent(session_id) or session_id
+        fulfill_session(db, stripe, session_id)
+    except (NotFound, InvalidRequest) as error:
+        # Something else is sold on this Stripe account, or the object is gone: sending it again would not help.
+        logger.info("stripe event is not about a purchase", extra={"event": event.event_id, "why": error.message})
+        return "ignored"
+    return "processed"
+
+
+def poll(db: Database, stripe: StripeGateway, *, limit: int = 100) -> dict[str, int]:
+    """Ask Stripe about the purchases that wait: how many were looked at, credited, ended, and could not be asked.
+
+    One purchase that fails stops no other; when Stripe itself does not answer, the rest waits for the next time.
+    """
+    parts = _Parts(db, stripe)
+    counts = {"checked": 0, "credited": 0, "ended": 0, "failed": 0}
+    for purchase in db.call("purchases_to_poll", SERVICE, limit=limit)["items"]:
+        counts["checked"] += 1
+        try:
+            answer = _settle(parts, purchase)
+        except CreditsError as error:
+            counts["failed"] += 1
+            logger.warning("purchase could not be polled: %s", error.message,
+                           extra={"purchase": purchase["purchase_id"]})
+            if isinstance(error, StripeUnavailable):
+                break
+            continue
+        counts["credited"] += answer["status"] == "credited"
+        counts["ended"] += answer["status"] in ("expired", "failed")
+    return counts
+
+
+@dataclass(frozen=True)
+class _Parts:
+    db: Database
+    stripe: StripeGateway
+
+
+def _settle(parts: Parts, purchase: dict[str, Any]) -> dict[str, Any]:
     age = time.time() - datetime.fromisoformat(purchase["created_at"]).timestamp()
     session_id = purchase["session_id"]
     if purchase["livemode"] is not parts.stripe.livemode:
