@@ -22,15 +22,17 @@ $$;
 
 -- service, super_admin, admin, finance, holder or anon. Only app_metadata counts: people can edit user_metadata.
 create function credits._role() returns text
-language sql stable set search_path = '' as $$
-  select case c ->> 'role'
-           when 'service_role' then 'service'
-           when 'authenticated' then
-             case when c -> 'app_metadata' ->> 'role' in ('finance', 'admin', 'super_admin')
-                  then c -> 'app_metadata' ->> 'role' else 'holder' end
-           else 'anon' end
-    from (select credits._claims() as c) as claims
-$$;
+language plpgsql stable set search_path = '' as $$
+declare
+  c     jsonb := nullif(current_setting('request.jwt.claims', true), '');
+  v_app text;
+begin
+  if c ->> 'role' = 'service_role' then return 'service'; end if;
+  if c ->> 'role' is distinct from 'authenticated' then return 'anon'; end if;
+  v_app := c -> 'app_metadata' ->> 'role';
+  if v_app in ('finance', 'admin', 'super_admin') then return v_app; end if;
+  return 'holder';
+end $$;
 
 create function credits._user_id() returns uuid
 language sql stable set search_path = '' as $$ select nullif(credits._claims() ->> 'sub', '')::uuid $$;

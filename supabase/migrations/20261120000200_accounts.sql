@@ -42,6 +42,12 @@ language sql stable security definer set search_path = '' as $$
   select id from credits.accounts where owner_id = credits._user_id()
 $$;
 
+-- Who acts, for a ledger row: null when it is the owner of the account.
+create function credits._acting_for(p_account_id bigint) returns text
+language sql stable set search_path = '' as $$
+  select case when credits._role() = 'service' or p_account_id is distinct from credits._own_account() then credits._actor() end
+$$;
+
 create policy accounts_read on credits.accounts for select to authenticated
   using (owner_id = (select auth.uid()) or (select credits._is_staff()));
 create policy profiles_read on credits.profiles for select to authenticated

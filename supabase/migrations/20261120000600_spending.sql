@@ -97,7 +97,7 @@ begin
   end if;
   v_price := credits._price_at(p_operation, coalesce(p_occurred_at, v_now));
   if v_price.id is null then r.status := 'unknown_operation'; return r; end if;
-  v_cost := (credits._rate(v_price.id, p_quantity)).cost_micros;
+  v_cost := (credits._rate_price(v_price, p_quantity)).cost_micros;
 
   update credits.accounts set
     posted_micros = posted_micros - v_cost, grant_left_micros = grant_left_micros - v_cost,
@@ -167,12 +167,6 @@ begin
   perform credits._raise(v_error ->> 'sqlstate', v_error ->> 'message', v_error -> 'detail');
 end $$;
 
--- Who charged, for the ledger: null when the owner did it for the own account.
-create function credits._charging_actor(p_account_id bigint) returns text
-language sql stable set search_path = '' as $$
-  select case when credits._role() <> 'service' and p_account_id = credits._own_account() then null else credits._actor() end
-$$;
-
 -- Charges an operation. Security definer: only functions write the ledger.
 create function credits.use(
   p_operation text, p_quantity numeric, p_idempotency_key text, p_account_id bigint default null,
@@ -184,7 +178,7 @@ declare
 begin
   if pg_column_size(p_metadata) > 8192 then perform credits._raise('LC400', 'metadata may have at most 8 KB.'); end if;
   r := credits._charge(v_account, p_operation, p_quantity, p_idempotency_key, p_metadata, p_occurred_at,
-                       credits._charging_actor(v_account));
+                       case when p_account_id is not null then credits._actor() end);
   if r.status not in ('charged', 'replayed') then perform credits._raise_charge_error(r, p_operation); end if;
   return jsonb_build_object(
     'transaction_id', v_account || '-' || r.seq, 'account_id', v_account, 'charged_micros', r.charged_micros,

@@ -309,7 +309,7 @@ begin
   v_row.operation_id := h.operation_id;
   v_row.price_id := h.price_id;
   v_row.quantity := v_quantity;
-  v_row.actor := credits._charging_actor(h.account_id);
+  v_row.actor := credits._acting_for(h.account_id);
   v_row.metadata := jsonb_build_object('hold_id', h.id);
   a := credits._settle_hold(a, h, (credits._rate(h.price_id, v_quantity)).cost_micros, v_op, v_row);
   perform credits._hold_event(h.id, case h.status when 'open' then 'capture' else 'late_capture' end, v_quantity, v_held, p_idempotency_key);

@@ -139,7 +139,7 @@ begin
   else
     c.duration_seconds := round(extract(epoch from p_ended_at - p_started_at), 6);
     r := credits._charge(v_account, p_operation, c.duration_seconds, null, null, p_started_at,
-                         credits._charging_actor(v_account), c.id);
+                         credits._acting_for(v_account), c.id);
     if r.status <> 'charged' then perform credits._raise_charge_error(r, p_operation); end if;
     c := credits._close_call(c, p_ended_at, p_reason, r.seq, r.charged_micros);
   end if;
@@ -274,7 +274,7 @@ begin
   v_row.quantity := round(extract(epoch from p_ended_at - c.started_at), 6);
   v_row.occurred_at := c.started_at;
   v_row.call_id := c.id;
-  v_row.actor := credits._charging_actor(c.account_id);
+  v_row.actor := credits._acting_for(c.account_id);
   a := credits._settle_hold(a, h, (credits._rate(c.price_id, v_row.quantity)).cost_micros,
                             (select code from credits.operations where id = c.operation_id), v_row);
   update credits.holds set status = 'captured', captured_quantity = v_row.quantity, transaction_seq = a.seq, closed_at = a.last_at

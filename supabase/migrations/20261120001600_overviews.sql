@@ -21,13 +21,16 @@ language sql stable set search_path = '' as $$
            coalesce(sum(events) filter (where not is_now and is_call), 0)::bigint as calls_before,
            round(sum(charged_micros) filter (where is_now and is_call) / nullif(sum(events) filter (where is_now and is_call), 0)) as average,
            round(sum(charged_micros) filter (where not is_now and is_call)
-                 / nullif(sum(events) filter (where not is_now and is_call), 0)) as average_before
+                 / nullif(sum(events) filter (where not is_now and is_call), 0)) as average_before,
+           round(sum(charged_micros) filter (where is_now) / nullif(sum(events) filter (where is_now), 0)) as use_average,
+           round(sum(charged_micros) filter (where not is_now) / nullif(sum(events) filter (where not is_now), 0)) as use_average_before
       from used)
   select jsonb_build_object(
     'from', span.first, 'before_from', span.before, 'before_to', span.until,
     'spent_micros', spent, 'spent_before_micros', spent_before, 'spent_change_percent', credits._change_percent(spent, spent_before),
     'events', events, 'events_change_percent', credits._change_percent(events, events_before),
     'calls', calls, 'calls_change_percent', credits._change_percent(calls, calls_before),
+    'use_average_micros', use_average, 'use_average_change_percent', credits._change_percent(use_average, use_average_before),
     'call_average_micros', average, 'call_average_change_percent', credits._change_percent(average, average_before))
     from span cross join sums
 $$;
@@ -38,13 +41,14 @@ language sql stable set search_path = '' as $$
     select u.day, sum(u.charged_micros)::bigint as spent, sum(u.events)::bigint as events,
            coalesce(sum(u.events) filter (where o.measure = 'seconds'), 0)::bigint as calls,
            round(sum(u.charged_micros) filter (where o.measure = 'seconds')
-                 / nullif(sum(u.events) filter (where o.measure = 'seconds'), 0)) as average
+                 / nullif(sum(u.events) filter (where o.measure = 'seconds'), 0)) as average,
+           round(sum(u.charged_micros) / nullif(sum(u.events), 0)) as use_average
       from credits._usage_days(p_account_id, p_from, p_to, p_zone) as u
       join credits.operations as o on o.id = u.operation_id group by u.day)
   select jsonb_agg(jsonb_build_object(
            'day', c.day, 'posted_micros', c.posted_micros, 'spent_micros', coalesce(used.spent, 0),
            'events', coalesce(used.events, 0), 'calls', coalesce(used.calls, 0),
-           'call_average_micros', coalesce(used.average, 0)) order by c.day)
+           'call_average_micros', coalesce(used.average, 0), 'use_average_micros', coalesce(used.use_average, 0)) order by c.day)
     from credits._closing_balances(p_account_id, p_from, p_to, p_zone) as c left join used on used.day = c.day
 $$;
 
@@ -90,14 +94,17 @@ language sql stable set search_path = '' as $$
   packages as (
     select currency, package, name, sum(price_cents)::bigint as total, count(*) as purchases, sum(credits_micros + bonus_micros)::bigint as credits
       from now_sold group by currency, package, name),
-  by_day as (select day, currency, package, name, sum(price_cents)::bigint as total, count(*) as purchases from now_sold group by 1, 2, 3, 4)
+  by_day as (select day, currency, package, name, sum(price_cents)::bigint as total, count(*) as purchases from now_sold group by 1, 2, 3, 4),
+  totals as (select day, currency, sum(total)::bigint as total, sum(purchases)::bigint as purchases from by_day group by 1, 2)
   select jsonb_build_object(
     'currencies', (select coalesce(jsonb_agg(jsonb_build_object(
        'currency', c.currency, 'total_cents', c.total, 'purchases', c.purchases, 'buyers', c.buyers, 'average_cents', c.average,
        'credits_micros', c.credits, 'bonus_micros', c.bonus, 'day_cents', (
-          select jsonb_agg(coalesce(b.total, 0) order by d) from generate_series(p_from::timestamp, p_to, interval '1 day') as d
-            left join (select s.day, sum(s.total)::bigint as total from by_day as s where s.currency = c.currency group by s.day) as b
-              on b.day = d::date),
+          select jsonb_agg(coalesce(t.total, 0) order by d) from generate_series(p_from::timestamp, p_to, interval '1 day') as d
+            left join totals as t on t.day = d::date and t.currency = c.currency),
+       'day_purchases', (
+          select jsonb_agg(coalesce(t.purchases, 0) order by d) from generate_series(p_from::timestamp, p_to, interval '1 day') as d
+            left join totals as t on t.day = d::date and t.currency = c.currency),
        'change_percent', credits._change_percent(c.total, (
           select sum(s.price_cents) from sold as s where s.currency = c.currency
              and s.day between p_from - (p_to - p_from + 1) and p_from - 1))) order by c.total desc, c.currency), '[]') from currencies as c),
