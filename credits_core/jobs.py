@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from credits_core import fulfillment, ledger
+from credits_core import calls, fulfillment, holds, ledger
 from credits_core.db.port import SERVICE
 from credits_core.errors import CreditsError, LedgerDifference
 from credits_core.metrics import METRICS
@@ -45,23 +45,19 @@ def _poll(runtime: Runtime) -> Outcome:
 
 
 def _rollup(runtime: Runtime) -> Outcome:
-    outcome: Outcome = runtime.db.call("rollup_usage", SERVICE)
-    return outcome
+    return ledger.rollup_usage(runtime.db, SERVICE)
 
 
 def _expire(runtime: Runtime) -> Outcome:
-    outcome: Outcome = runtime.db.call("expire_grants", SERVICE, limit=EXPIRE_LIMIT)
-    return outcome
+    return ledger.expire_grants(runtime.db, SERVICE, limit=EXPIRE_LIMIT)
 
 
 def _settle_calls(runtime: Runtime) -> Outcome:
-    outcome: Outcome = runtime.db.call("settle_abandoned_calls", SERVICE, limit=EXPIRE_LIMIT)
-    return outcome
+    return calls.settle_abandoned_calls(runtime.db, SERVICE, limit=EXPIRE_LIMIT)
 
 
 def _expire_holds(runtime: Runtime) -> Outcome:
-    outcome: Outcome = runtime.db.call("expire_holds", SERVICE, limit=EXPIRE_LIMIT)
-    return outcome
+    return holds.expire_holds(runtime.db, SERVICE, limit=EXPIRE_LIMIT)
 
 
 def _verify(runtime: Runtime) -> Outcome:

@@ -18,7 +18,7 @@ from credits_core.auth.tokens import VerifiedTokens, make_tokens
 from credits_core.config import Settings
 from credits_core.db import migrations
 from credits_core.db.embedded import EmbeddedServer
-from credits_core.db.port import SERVICE, Database
+from credits_core.db.port import ANONYMOUS, SERVICE, Database
 from credits_core.db.psycopg_transport import PsycopgDatabase
 from credits_core.db.supabase_auth import SupabaseAuth
 from credits_core.db.supabase_transport import SupabaseDatabase
@@ -29,7 +29,7 @@ from credits_core.stripe_gateway import StripeGateway, make_gateway
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)  # one is never another; hashable by identity
 class Runtime:
     """What every part of the product needs; safe to share between threads."""
 
@@ -57,6 +57,8 @@ def make_runtime(settings: Settings, *, db: Database | None = None) -> Runtime:
         server = None
         if db is None:
             db, server = _open_database(settings, closing)
+        stripe = make_gateway(settings)
+        closing.callback(stripe.close)
         secret = settings.cookie_secret or local_secret(settings.data_dir, "cookie")
         provider = _identity_provider(settings, db)
         runtime = Runtime(
@@ -66,7 +68,7 @@ def make_runtime(settings: Settings, *, db: Database | None = None) -> Runtime:
             tokens=make_tokens(settings),
             sessions=Sessions(db, provider, secret),
             cookies=Cookies(settings, secret),
-            stripe=make_gateway(settings),
+            stripe=stripe,
             server=server,
         )
         if server is not None or not settings.embedded:
@@ -103,7 +105,9 @@ def _identity_provider(settings: Settings, db: Database) -> IdentityProvider:
 def _prepare(runtime: Runtime) -> None:
     """The catalog of the settings, and the demo people of the embedded mode; both are there already but once."""
     try:
-        catalog.load(runtime.db, SERVICE, runtime.settings.catalog)
+        # Not when it is the active one already: prices that were set since are not taken back by a restart.
+        if runtime.db.call("health", ANONYMOUS)["catalog"] != runtime.settings.catalog:
+            catalog.load(runtime.db, SERVICE, runtime.settings.catalog)
     except CreditsError as error:
         if runtime.settings.embedded:
             raise

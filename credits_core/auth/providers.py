@@ -102,7 +102,7 @@ class DemoAuth:
             "user_metadata": {"name": user["name"]},
         }
 
-    def refresh(self, refresh_token: str) -> SignedIn:
+    def refresh(self, refresh_token: str) -> SignedIn:  # noqa: ARG002 - the interface's
         raise NotSignedIn("Sign in again: demo sessions are not renewed.")
 
     def sign_out(self, access_token: str) -> None:

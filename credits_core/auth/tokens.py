@@ -26,7 +26,8 @@ class Tokens(Protocol):
 
 
 class _Keys(Protocol):
-    algorithms: tuple[str, ...]
+    @property
+    def algorithms(self) -> tuple[str, ...]: ...
 
     def key_of(self, token: str) -> Any: ...
 

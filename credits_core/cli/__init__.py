@@ -19,6 +19,7 @@ from credits_core.logs import set_up_logs
 from credits_core.runtime import Runtime, make_runtime
 
 COMMANDS = {
+    "serve": ("serve", "start pages and API"),
     "token": ("token", "print a bearer token of a demo person or of a program (embedded mode)"),
     "verify": ("verify", "recompute every balance from the ledger; exit 1 when something differs"),
     "catalog": ("catalog", "load a catalog of packages and prices"),

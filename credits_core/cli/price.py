@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from credits_core import catalog
 from credits_core.cli import runtime_of_environment
 from credits_core.db.port import ANONYMOUS, SERVICE
 from credits_core.errors import InvalidRequest, NotFound
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     with runtime_of_environment() as runtime:
-        prices = {item["operation"]: item for item in runtime.db.call("pricing", ANONYMOUS)["operations"]}
+        prices = {item["operation"]: item for item in catalog.pricing(runtime.db, ANONYMOUS)["operations"]}
         if arguments.action == "show":
             for price in prices.values():
                 print(_line(price))
@@ -48,11 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
             raise NotFound(
                 f"There is no operation {arguments.operation}; the active catalog has: {', '.join(prices)}."
             )
-        changed = runtime.db.call(
-            "set_price",
+        changed = catalog.set_price(
+            runtime.db,
             SERVICE,
-            operation=arguments.operation,
-            components=_components(arguments, current),
+            arguments.operation,
+            _components(arguments, current),
             rounding=arguments.rounding or current["rounding"],
             minimum_charge_micros=current["minimum_charge_micros"],
         )

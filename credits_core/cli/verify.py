@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from credits_core import ledger
 from credits_core.cli import runtime_of_environment
 from credits_core.db.port import SERVICE
 
@@ -14,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
     with runtime_of_environment() as runtime:
-        found = runtime.db.call("verify", SERVICE)
+        found = ledger.verify(runtime.db, SERVICE)
     differences = found["differences"]
     for difference in differences:
         print(" ".join(f"{key}={value}" for key, value in difference.items()))

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
+from credits_core import accounts, ledger
 from credits_core.http import models
 from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
@@ -25,18 +26,15 @@ def users(
     cursor: Cursor = None,
 ) -> JSONResponse:
     """All accounts with their balances, newest first."""
-    return answer(caller.call("accounts_list", search=search, limit=limit, cursor=cursor))
+    return answer(
+        accounts.accounts_list(caller.db, caller.identity, search=search, limit=limit, cursor=cursor)
+    )
 
 
 @router.post("/adjust", response_model=models.Adjusted)
 def adjust(caller: Called, body: models.Adjust, key: KeyHeader = None) -> JSONResponse:
     """Add credits to an account or take them away. More than is there is refused with 402."""
     key = idempotency_key(key, body.idempotency_key)
-    adjusted = caller.call(
-        "adjust",
-        account_id=caller.account_id(body.account),
-        amount_micros=body.amount,
-        reason=body.reason,
-        idempotency_key=key,
-    )
+    account_id = caller.account_id(body.account)
+    adjusted = ledger.adjust(caller.db, caller.identity, account_id, body.amount, body.reason, key)
     return answer(with_key(adjusted, key))

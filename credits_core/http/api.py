@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 
-from credits_core.errors import CreditsError
 from credits_core.http import VERSION, admin, buying, docs, models, operations, problems, reading, spending
 
 DESCRIPTION = """Prepaid credits over HTTP: buy, check, spend, explain.
@@ -42,12 +37,7 @@ def make_api() -> FastAPI:
         responses={
             status: {"model": models.Problem, "description": text} for status, text in _REFUSALS.items()
         },
-        exception_handlers={
-            CreditsError: problems.credits_error,
-            HTTPException: problems.http_error,
-            RequestValidationError: problems.validation_error,
-            Exception: problems.unexpected_error,
-        },
+        exception_handlers=problems.HANDLERS,
         servers=[{"url": "/api"}],
         root_path_in_servers=False,
     )

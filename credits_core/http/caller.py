@@ -6,16 +6,16 @@ at the first use, and not in the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, overload
 
 from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
+from credits_core import accounts
 from credits_core.auth.cookies import local_base_url, same_origin
-from credits_core.db.port import ANONYMOUS, Identity
+from credits_core.db.port import ANONYMOUS, Database, Identity
 from credits_core.errors import NotAllowed, NotSignedIn
 from credits_core.runtime import Runtime, get_runtime
 
@@ -59,27 +59,33 @@ class Caller:
         """Where to send this caller's browser back to after Stripe."""
         return local_base_url(self._request.headers, self.runtime.settings)
 
-    def call(self, function: str, /, **arguments: object) -> Any:
-        """One SQL function as this caller."""
-        return self.runtime.db.call(function, self.identity, **arguments)
+    @property
+    def db(self) -> Database:
+        return self.runtime.db
 
-    def public_call(self, function: str, /, **arguments: object) -> Any:
-        """A function that answers anybody: as the caller where one is named, else as nobody."""
+    @property
+    def identity_or_nobody(self) -> Identity:
+        """For what anybody may read: the caller where one is named, else nobody."""
         named = self._bearer is not None or self.runtime.cookies.session(self._request.cookies) is not None
-        return self.runtime.db.call(function, self.identity if named else ANONYMOUS, **arguments)
+        return self.identity if named else ANONYMOUS
 
-    def account_id(self, named: str | int | None) -> int | None:
+    @overload
+    def account_id(self, named: str) -> int: ...
+    @overload
+    def account_id(self, named: None) -> None: ...
+    @overload
+    def account_id(self, named: str | None) -> int | None: ...
+    def account_id(self, named: str | None) -> int | None:
         """The number of the account a request names (number, e-mail or user id), None for the caller's own.
 
         Whether this caller may act for it is decided by the SQL function that is called next.
         """
         if named is None:
             return None
-        text = str(named).strip()
+        text = named.strip()
         if text.isascii() and text.isdigit() and len(text) < 19:
             return int(text)
-        found: Mapping[str, Any] = self.call("find_account", account=text)
-        return int(found["account_id"])
+        return int(accounts.find_account(self.db, self.identity, text)["account_id"])
 
 
 async def _caller(

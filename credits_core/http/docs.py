@@ -105,9 +105,11 @@ def _form(
 
 
 def _answer(operation: Mapping[str, Any]) -> Mapping[str, Any]:
-    content = operation["responses"].get("200", {}).get("content", {})
-    schema: Mapping[str, Any] = next(iter(content.values()), {}).get("schema", {})
-    return schema
+    content: Mapping[str, Any] = operation["responses"].get("200", {}).get("content", {})
+    for kind in content.values():
+        schema: Mapping[str, Any] = kind.get("schema", {})
+        return schema
+    return {}
 
 
 def _resolve(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from credits_core.http.problems import INTERNAL, http_error, problem
@@ -84,13 +84,12 @@ def _record(scope: Scope, path: str, status: int, seconds: float) -> None:
 def _template(scope: Scope, path: str) -> str:
     """The route's own path (`/api/credits/calls/{call_id}/end`), so that labels stay few."""
     section = path.split("/")[1]
-    if section in ("api", "auth"):
-        route: Any = scope.get("route")
-        inner = getattr(route, "path_format", None) or getattr(route, "path", "")
-        return (
-            f"{scope.get('root_path', '')}{inner}" if section == "api" and inner else inner or f"/{section}"
-        )
-    return f"/{section}" if section in SECTIONS else "page"
+    if section not in ("api", "auth"):
+        return f"/{section}" if section in SECTIONS else "page"
+    route: Any = scope.get("route")
+    if route is None or isinstance(route, Mount):  # nothing inside the section matched
+        return f"/{section}/*"
+    return f"/api{route.path_format}" if section == "api" else str(route.path_format)
 
 
 class ClosedAddresses:
@@ -101,11 +100,18 @@ class ClosedAddresses:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            segments = scope["path"].strip("/").split("/")
-            if (len(segments) > 1 and segments[0] not in SECTIONS) or CLOSED.search(scope["path"]):
-                await PlainTextResponse("There is nothing at this address.", 404)(scope, receive, send)
+            section, *rest = scope["path"].strip("/").split("/")
+            # A page's address is one segment, and a section's has more.
+            if bool(rest) != (section in SECTIONS) or CLOSED.search(scope["path"]):
+                await self._nothing(section)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+    @staticmethod
+    def _nothing(section: str) -> Response:
+        if section == "api":
+            return http_error(HTTPException(404))
+        return PlainTextResponse("There is nothing at this address.", 404)
 
 
 class BodyLimit:
@@ -123,7 +129,7 @@ class BodyLimit:
             return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdigit() and int(length) > limit:
-            await http_error(Request(scope), HTTPException(413))(scope, receive, send)
+            await http_error(HTTPException(413))(scope, receive, send)
             return
         received = 0
 

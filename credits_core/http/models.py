@@ -23,7 +23,7 @@ class Body(BaseModel):
 
 
 class Write(Body):
-    idempotency_key: Key | None = Field(None, description="Or send it as the header Idempotency-Key.")
+    idempotency_key: Key | None = Field(default=None, description="Or send it as the header Idempotency-Key.")
     account: ForAccount = None
 
 
@@ -40,7 +40,7 @@ class Use(Write):
     quantity: Quantity = Field(
         examples=[90], description="Seconds, tokens, bytes or a count, as the price says."
     )
-    metadata: Metadata | None = Field(None, examples=[{"ticket": "4711"}])
+    metadata: Metadata | None = Field(default=None, examples=[{"ticket": "4711"}])
     occurred_at: Time | None = None
 
 
@@ -52,35 +52,49 @@ class Event(Body):
     idempotency_key: Loose | None = None
     account: ForAccount = None
     metadata: Metadata | None = None
-    occurred_at: Loose | None = Field(None, examples=["2026-11-20T12:00:00Z"])
+    occurred_at: Loose | None = Field(default=None, examples=["2026-11-20T12:00:00Z"])
 
 
 class UseBatch(Body):
     events: list[Event] = Field(min_length=1, max_length=10_000)
-    idempotency_key: Key | None = Field(None, description="Stands for the keys of events that have none.")
+    idempotency_key: Key | None = Field(
+        default=None, description="Stands for the keys of events that have none."
+    )
     account: ForAccount = None
 
 
 class StartCall(Write):
-    operation: Code | None = Field(None, examples=["call"])
-    to: Number | None = Field(None, examples=["+15550100"])
-    from_: Number | None = Field(None, alias="from", examples=["+15550199"])
-    started_at: Time | None = Field(None, examples=["2026-11-20T12:00:00Z"])
-    ended_at: Time | None = Field(None, examples=["2026-11-20T12:01:30Z"])
+    operation: Code | None = Field(default=None, examples=["call"])
+    to: Number | None = Field(default=None, examples=["+15550100"])
+    from_: Number | None = Field(default=None, alias="from", examples=["+15550199"])
+    started_at: Time | None = Field(default=None, examples=["2026-11-20T12:00:00Z"])
+    ended_at: Time | None = Field(default=None, examples=["2026-11-20T12:01:30Z"])
     metadata: Metadata | None = None
 
 
-class EndCall(Body):
-    at: Time | None = None
+class Moment(Body):
+    at: Time | None = Field(default=None, description="Without it: now.")
     reason: Text | None = None
-    account: ForAccount = None
     idempotency_key: Key | None = Field(
-        None, description="Not needed: ending a call twice gives the same answer."
+        default=None, description="Not needed: a repetition gives the same answer."
+    )
+
+
+class Hold(Write):
+    operation: Code = Field(examples=["call"])
+    quantity: Quantity = Field(examples=[300])
+    expires_in_seconds: int = Field(default=3600, ge=1, le=86_400)
+
+
+class Capture(Body):
+    quantity: Quantity | None = Field(default=None, examples=[90])
+    idempotency_key: Key | None = Field(
+        default=None, description="Not needed: a repetition gives the same answer."
     )
 
 
 class Purchase(Write):
-    package: Code | None = Field(None, examples=["usd_10"])
+    package: Code | None = Field(default=None, examples=["usd_10"])
     amount_cents: int | None = Field(
         None, ge=1, le=99_999_999, strict=True, description="Instead of a package."
     )
@@ -204,7 +218,7 @@ class UsedBatch(Answer):
     results: list[dict[str, Any]]
 
 
-class Called(Answer):
+class StartedCall(Answer):
     call_id: int
     status: str
     max_duration_seconds: int | None
@@ -213,14 +227,32 @@ class Called(Answer):
     idempotency_key: str
 
 
-class EndedCall(Answer):
+class CallState(Answer):
     call_id: int
-    status: str
-    charged: str
-    charged_micros: int
+    status: str = Field(description="ok, low, ending (the last minute), end (hang up now), ended.")
+    charged: str | None
+    charged_micros: int | None
     cost_so_far: str
     cost_so_far_micros: int
-    remaining_seconds: int | None
+    remaining_seconds: int
+
+
+class Held(Answer):
+    hold_id: int
+    held: str
+    held_micros: int
+    expires_at: str
+    idempotency_key: str
+
+
+class ClosedHold(Answer):
+    hold_id: int
+    charged: str
+    charged_micros: int
+    released: str
+    released_micros: int
+    available: str
+    available_micros: int
 
 
 class Page(Answer):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from credits_core.http import VERSION
 from credits_core.db.port import ANONYMOUS
-from credits_core.http import models
+from credits_core.http import VERSION, models
 from credits_core.metrics import METRICS
 from credits_core.runtime import get_runtime
 

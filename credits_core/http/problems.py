@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -39,31 +39,35 @@ def problem(
     return JSONResponse(body, status_code=status, headers=dict(headers or {}))
 
 
-def credits_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - a handler's signature
-    assert isinstance(error, CreditsError)
+def credits_error(error: CreditsError) -> JSONResponse:
     if error.http_status >= 500:
         logger.error("%s: %s", error.code, error.message, exc_info=error)
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, NotSignedIn) else {}
     return problem(error.http_status, error.code, error.message, error.detail, headers)
 
 
-def http_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    assert isinstance(error, HTTPException)
+def http_error(error: HTTPException) -> JSONResponse:
     code, message = _HTTP_PROBLEMS.get(error.status_code, ("invalid_request", str(error.detail)))
     return problem(error.status_code, code, message, headers=error.headers)
 
 
-def validation_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    assert isinstance(error, RequestValidationError)
-    fields = [_sentence(item) for item in error.errors()]
-    return problem(
-        422, "invalid_request", " ".join(fields[:5]), {"fields": [_place(e) for e in error.errors()]}
-    )
+def validation_error(error: RequestValidationError) -> JSONResponse:
+    sentences = [_sentence(item) for item in error.errors()]
+    places = [place for item in error.errors() if (place := _place(item))]
+    return problem(422, "invalid_request", " ".join(sentences[:5]), {"fields": places[:20]})
 
 
-def unexpected_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    # The middleware logs the error with its trace; a caller never sees it.
+def unexpected_error() -> JSONResponse:
+    """For whatever nobody foresaw; the middleware logs it with its trace, a caller never sees that."""
     return problem(500, *INTERNAL)
+
+
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Any]] = {
+    CreditsError: lambda _, error: credits_error(error),
+    HTTPException: lambda _, error: http_error(error),
+    RequestValidationError: lambda _, error: validation_error(error),
+    Exception: lambda _, __: unexpected_error(),
+}
 
 
 def _place(item: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from credits_core import demo
 from credits_core.auth import form
 from credits_core.auth.routes import ROUTES
 from credits_core.config import Settings
@@ -29,7 +32,7 @@ from credits_core.http.middleware import BodyLimit, ClosedAddresses, RequestCont
 from credits_core.http.security import SecurityHeaders
 from credits_core.jobs import JobRunner
 from credits_core.logs import set_up_logs
-from credits_core.runtime import make_runtime, set_runtime
+from credits_core.runtime import Runtime, get_runtime, make_runtime, set_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +48,25 @@ def start_settings() -> Settings:
 
 
 def routes(settings: Settings) -> list[BaseRoute]:
-    """Everything that is not a page. The API takes every address under /api/, so that unknown ones are JSON 404."""
-    return [*ROUTES, Mount("/api", make_api())]
+    """Everything that is not a page. The API takes every address under /api/, so that unknown ones are JSON 404.
+
+    Without a Stripe key the simulator is at /sim; with one there is nothing at that address.
+    """
+    simulator = [Mount("/sim", _simulator)] if settings.simulator else []
+    return [*ROUTES, Mount("/api", make_api()), *simulator]
+
+
+async def _simulator(scope: Scope, receive: Receive, send: Send) -> None:
+    """The simulator of the runtime, which is there once the program has started."""
+    await simulator_app(get_runtime())(scope, receive, send)
+
+
+@lru_cache(maxsize=1)
+def simulator_app(runtime: Runtime) -> ASGIApp:
+    from credits_core.stripe_sim import create_app  # not loaded where Stripe itself is used
+
+    assert runtime.stripe.simulator is not None
+    return create_app(runtime.stripe.simulator)
 
 
 def middleware(settings: Settings, index_html: Path) -> list[Middleware]:
@@ -68,13 +88,13 @@ def exception_handlers() -> Mapping[Any, Any]:
 
 def _page_for_http_error(request: Request, error: HTTPException) -> Response:
     if not request.url.path.startswith("/auth/"):
-        return problems.http_error(request, error)
+        return problems.http_error(error)
     return form.notice("That did not work", str(error.detail), status=error.status_code)
 
 
 def _page_for_credits_error(request: Request, error: CreditsError) -> Response:
     if not request.url.path.startswith("/auth/"):
-        return problems.credits_error(request, error)
+        return problems.credits_error(error)
     return form.notice("That did not work", error.message, status=error.http_status)
 
 
@@ -84,9 +104,7 @@ def lifespan(settings: Settings) -> Callable[[Any], AbstractAsyncContextManager[
     @asynccontextmanager
     async def running(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - Streamlit hands over the app
         # The libraries take as long to import as the database takes to start: both at once.
-        runtime, _ = await asyncio.gather(
-            run_in_threadpool(make_runtime, settings), run_in_threadpool(_warm_up)
-        )
+        runtime, _ = await asyncio.gather(run_in_threadpool(_start, settings), run_in_threadpool(_warm_up))
         set_runtime(runtime)
         set_up_logs(settings.log_level)  # again: Streamlit sets up its own as it starts
         jobs = JobRunner(runtime)
@@ -100,6 +118,20 @@ def lifespan(settings: Settings) -> Callable[[Any], AbstractAsyncContextManager[
             await run_in_threadpool(runtime.close)
 
     return running
+
+
+def _start(settings: Settings) -> Runtime:
+    """The runtime, with the demo data of a first start.
+
+    They are made before anybody is served: for some seconds they lock the demo people's accounts and move balances.
+    """
+    runtime = make_runtime(settings)
+    if runtime.server is not None and settings.demo:
+        demo.seed(runtime.server.owner_dsn())
+    if (simulator := runtime.stripe.simulator) is not None:
+        secret = settings.stripe_webhook_secret or simulator.webhook_secret()
+        simulator.configure_webhook(f"http://127.0.0.1:{settings.port}/api/credits/webhook", secret)
+    return runtime
 
 
 def _warm_up() -> None:

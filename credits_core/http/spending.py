@@ -1,4 +1,4 @@
-"""Spending: check, use (one or many), calls. Each write is one SQL call, made once for its idempotency key."""
+"""Spending: check, use (one or many), calls, holds. Each write is one SQL call, made once for its idempotency key."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from starlette.responses import JSONResponse
 
+from credits_core import calls, catalog, holds, usage
+from credits_core.errors import InvalidRequest
 from credits_core.http import models
 from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
@@ -14,7 +16,7 @@ from credits_core.http.fields import KeyHeader, idempotency_key, with_key
 from credits_core.http.shapes import answer
 
 router = APIRouter(prefix="/credits", tags=["Spending"], route_class=DecimalRoute)
-CallId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 @router.post("/check", response_model=models.Checked)
@@ -22,7 +24,7 @@ def check(caller: Called, body: models.Check) -> JSONResponse:
     """What this would cost and whether it is covered. Changes nothing."""
     account_id = caller.account_id(body.account)
     return answer(
-        caller.call("check_use", operation=body.operation, quantity=body.quantity, account_id=account_id)
+        usage.check(caller.db, caller.identity, body.operation, body.quantity, account_id=account_id)
     )
 
 
@@ -31,11 +33,12 @@ def check(caller: Called, body: models.Check) -> JSONResponse:
 def use(caller: Called, body: models.Use, key: KeyHeader = None) -> JSONResponse:
     """Charge an operation. 402 when the balance does not cover it; then nothing is charged."""
     key = idempotency_key(key, body.idempotency_key)
-    charged = caller.call(
-        "use",
-        operation=body.operation,
-        quantity=body.quantity,
-        idempotency_key=key,
+    charged = usage.use(
+        caller.db,
+        caller.identity,
+        body.operation,
+        body.quantity,
+        key,
         account_id=caller.account_id(body.account),
         metadata=body.metadata,
         occurred_at=body.occurred_at,
@@ -54,7 +57,7 @@ def use_batch(caller: Called, body: models.UseBatch, key: KeyHeader = None) -> J
         _event(event, f"{key}:{place}", account_ids[event.account or body.account])
         for place, event in enumerate(body.events)
     ]
-    charged = caller.call("use_batch", events=events)
+    charged = usage.use_batch(caller.db, caller.identity, events)
     for event, result in zip(events, charged["results"], strict=True):
         result["idempotency_key"] = event["idempotency_key"]
     return answer(with_key(charged, key))
@@ -72,33 +75,77 @@ def _event(event: models.Event, key: str, account_id: int | None) -> dict[str, A
     return {name: value for name, value in fields.items() if value is not None}
 
 
-@router.post("/calls", response_model=models.Called)
+@router.post("/calls", response_model=models.StartedCall)
 def start_call(caller: Called, body: models.StartCall, key: KeyHeader = None) -> JSONResponse:
-    """Start a call, or record one that is over: with `ended_at` it is charged at once."""
+    """Start a call, or record one that is over: with `ended_at` it is charged at once.
+
+    A running call needs a heartbeat now and then; without one for five minutes it counts as abandoned.
+    """
     key = idempotency_key(key, body.idempotency_key)
-    started = caller.call(
-        "start_call",
-        operation=body.operation,
-        to=body.to,
-        **{"from": body.from_},
+    started = calls.start_call(
+        caller.db,
+        caller.identity,
+        body.operation or _call_operation(caller),
+        key,
         started_at=body.started_at,
         ended_at=body.ended_at,
-        idempotency_key=key,
-        account_id=caller.account_id(body.account),
+        to=body.to,
+        from_=body.from_,
         metadata=body.metadata,
-    )
-    return answer(with_key(started, key))
-
-
-@router.post("/calls/{call_id}/end", response_model=models.EndedCall)
-def end_call(caller: Called, call_id: CallId, body: models.EndCall | None = None) -> JSONResponse:
-    """End a call and charge it. Ending it again gives the same answer."""
-    body = body or models.EndCall()
-    ended = caller.call(
-        "end_call",
-        call_id=call_id,
-        ended_at=body.at,
-        reason=body.reason,
         account_id=caller.account_id(body.account),
     )
-    return answer({**ended, "cost_so_far_micros": ended["charged_micros"], "remaining_seconds": 0})
+    return answer(with_key({"max_duration_seconds": None, **started}, key))
+
+
+def _call_operation(caller: Called) -> str:
+    """The operation of a call that names none: the one measured in seconds, where there is exactly one."""
+    prices = catalog.pricing(caller.db, caller.identity) or {"operations": []}
+    timed = [item["operation"] for item in prices["operations"] if item["measure"] == "seconds"]
+    if len(timed) != 1:
+        raise InvalidRequest("Name the operation of the call; GET /api/credits/pricing lists the codes.")
+    return str(timed[0])
+
+
+@router.post("/calls/{call_id}/heartbeat", response_model=models.CallState)
+def heartbeat(caller: Called, call_id: Id, body: models.Moment | None = None) -> JSONResponse:
+    """Say that a call goes on; the answer says for how long the credits last, and when to hang up."""
+    return answer(calls.heartbeat(caller.db, caller.identity, call_id, at=body.at if body else None))
+
+
+@router.post("/calls/{call_id}/end", response_model=models.CallState)
+def end_call(caller: Called, call_id: Id, body: models.Moment | None = None) -> JSONResponse:
+    """End a call and charge it. Ending it again gives the same answer."""
+    at, reason = (body.at, body.reason) if body else (None, None)
+    return answer(calls.end_call(caller.db, caller.identity, call_id, ended_at=at, reason=reason))
+
+
+@router.post("/holds", response_model=models.Held)
+def place_hold(caller: Called, body: models.Hold, key: KeyHeader = None) -> JSONResponse:
+    """Reserve what an operation will cost; capture what was used, or release it. It expires on its own."""
+    key = idempotency_key(key, body.idempotency_key)
+    held = holds.place_hold(
+        caller.db,
+        caller.identity,
+        body.operation,
+        body.quantity,
+        key,
+        expires_in_seconds=body.expires_in_seconds,
+        account_id=caller.account_id(body.account),
+    )
+    return answer(with_key(held, key))
+
+
+@router.post("/holds/{hold_id}/capture", response_model=models.ClosedHold)
+def capture_hold(caller: Called, hold_id: Id, body: models.Capture | None = None) -> JSONResponse:
+    """Charge what was really used (without `quantity`: all that was reserved) and free the rest.
+
+    Repeating it gives the same answer; another quantity is a conflict.
+    """
+    quantity = body.quantity if body else None
+    return answer(holds.capture_hold(caller.db, caller.identity, hold_id, quantity=quantity))
+
+
+@router.post("/holds/{hold_id}/release", response_model=models.ClosedHold)
+def release_hold(caller: Called, hold_id: Id) -> JSONResponse:
+    """Free a hold without a charge. Repeating it gives the same answer."""
+    return answer(holds.release_hold(caller.db, caller.identity, hold_id))
