@@ -28,7 +28,7 @@ end $$;
 -- Whole micros; at most what any account can hold, and so within bigint.
 create function credits._round(p_amount numeric, p_mode text) returns bigint
 language plpgsql immutable set search_path = '' as $$
-declare a numeric := least(p_amount, 4e18);
+declare a numeric := least(p_amount, 1e15);
 begin
   if p_mode = 'up' then return ceil(a); end if;
   if p_mode = 'down' then return floor(a); end if;

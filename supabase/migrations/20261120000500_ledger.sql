@@ -121,26 +121,33 @@ end $$;
 -- books grants that have expired.
 create function credits._open_ledger(p_account_id bigint) returns credits.accounts
 language plpgsql set search_path = '' as $$
-declare
-  a       credits.accounts;
-  v_grant credits.grants;
-  v_row   credits.transactions;
+declare a credits.accounts;
 begin
   select * into a from credits.accounts where id = p_account_id for no key update;
   a.last_at := greatest(a.last_at, credits._now());
   if a.grant_id is not null then
     update credits.grants set remaining_micros = a.grant_left_micros where id = a.grant_id;
   end if;
-  if a.settle_at <= a.last_at then
-    for v_grant in select * from credits.grants
-                    where account_id = a.id and remaining_micros > 0 and expires_at <= a.last_at order by expires_at, id loop
-      update credits.grants set remaining_micros = 0 where id = v_grant.id;
-      v_row.occurred_at := v_grant.expires_at;
-      v_row.actor := 'service';
-      a := credits._record(a, 'expiry', -v_grant.remaining_micros,
-                           array[row(v_grant.id, -v_grant.remaining_micros)::credits.draw], v_row);
-    end loop;
-  end if;
+  if a.settle_at <= a.last_at then a := credits._book_expired(a, false); end if;
+  return a;
+end $$;
+
+-- Books what is left in expired grants. Credits that came back to a grant after its expiry (from a hold, by a reversal) expire
+-- when they come back, not before: until then they were part of the balance, or of none.
+create function credits._book_expired(a credits.accounts, p_came_back boolean) returns credits.accounts
+language plpgsql set search_path = '' as $$
+declare
+  v_grant credits.grants;
+  v_row   credits.transactions;
+begin
+  for v_grant in select * from credits.grants
+                  where account_id = a.id and remaining_micros > 0 and expires_at <= a.last_at order by expires_at, id loop
+    update credits.grants set remaining_micros = 0 where id = v_grant.id;
+    v_row.occurred_at := case when not p_came_back then v_grant.expires_at end;
+    v_row.actor := 'service';
+    a := credits._record(a, 'expiry', -v_grant.remaining_micros,
+                         array[row(v_grant.id, -v_grant.remaining_micros)::credits.draw], v_row);
+  end loop;
   return a;
 end $$;
 

@@ -147,7 +147,7 @@ language sql immutable set search_path = '' as $$
     when 'key_reused' then jsonb_build_object('sqlstate', 'LC410', 'code', 'idempotency_key_reused', 'message',
       'This idempotency key was used for another request; use a new key for a new request.', 'detail', '{}'::jsonb)
     when 'bad_time' then jsonb_build_object('sqlstate', 'LC400', 'code', 'invalid_request', 'message',
-      'occurred_at lies in the future; send the time at which it happened.', 'detail', '{}'::jsonb)
+      'occurred_at must be a time that has passed, such as 2026-11-20T17:30:00Z.', 'detail', '{}'::jsonb)
     when 'bad_key' then jsonb_build_object('sqlstate', 'LC400', 'code', 'invalid_request', 'message',
       'Give an idempotency key of 1 to 255 characters, and the same one when you retry.', 'detail', '{}'::jsonb)
     when 'not_allowed' then jsonb_build_object('sqlstate', 'LC403', 'code', 'not_allowed', 'message',
@@ -231,8 +231,8 @@ begin
     end if;
     v_results := v_results || jsonb_build_object(
       'status', case when r.status in ('charged', 'replayed') then r.status else 'error' end,
-      'transaction_id', v_account || '-' || r.seq, 'charged_micros', coalesce(r.charged_micros, 0),
-      'available_micros', r.available_after_micros, 'error', credits._charge_error(r, v_event.operation) - 'sqlstate');
+      'transaction_id', case when r.status <> 'key_reused' then v_account || '-' || r.seq end,
+      'charged_micros', case when r.status in ('charged', 'replayed') then r.charged_micros else 0 end, 'available_micros', r.available_after_micros, 'error', credits._charge_error(r, v_event.operation) - 'sqlstate');
   end loop;
   return jsonb_build_object('results', to_jsonb(v_results));
 end $$;

@@ -66,7 +66,8 @@ begin
   return a;
 end $$;
 
--- Empties a hold: everything it keeps goes back to its grants (into memory of the open ledger and the grants' rows).
+-- Empties a hold: everything it keeps goes back to its grants (into memory of the open ledger and the grants' rows); what
+-- comes back to a grant that has expired meanwhile expires now.
 create function credits._empty_hold(a credits.accounts, p_hold_id bigint) returns credits.accounts
 language plpgsql set search_path = '' as $$
 declare
@@ -83,7 +84,7 @@ begin
   update credits.holds set amount_micros = 0 where id = p_hold_id;
   a.held_micros := a.held_micros - v_sum;
   a.debt_micros := a.debt_micros - v_owed;
-  return a;
+  return credits._book_expired(a, true);
 end $$;
 
 -- Closes a hold that captures p_cost: first from what it keeps, in its order, then from the account; what nobody covers is
@@ -255,6 +256,12 @@ begin
     r.status := 'bad_quantity';
     perform credits._raise_charge_error(r, v_op);
   end if;
+  if h.call_id is not null then
+    perform credits._raise('LC409', 'This hold belongs to a call; send a heartbeat instead.', jsonb_build_object('call_id', h.call_id));
+  end if;
+  if h.call_id is not null then
+    perform credits._raise('LC409', 'This hold belongs to a call; send a heartbeat instead.', jsonb_build_object('call_id', h.call_id));
+  end if;
   if h.status <> 'open' then perform credits._raise_hold_closed(h); end if;
   a := credits._open_ledger(h.account_id);
   v_more := (credits._rate(h.price_id, greatest(p_quantity, h.quantity))).cost_micros - h.amount_micros;
@@ -354,6 +361,8 @@ begin
     a := credits._empty_hold(a, h.id);
     update credits.holds set status = p_status, closed_at = a.last_at where id = h.id returning * into h;
     perform credits._hold_event(h.id, case p_status when 'expired' then 'expire' else 'release' end, null, v_held, p_key);
+  else
+    v_held := (select amount_micros from credits.hold_events where hold_id = h.id and action in ('release', 'expire'));
   end if;
   perform credits._close_ledger(a);
   return credits._hold_json(h, a.posted_micros - a.held_micros)
@@ -369,8 +378,10 @@ declare
   v_n  int := 0;
 begin
   perform credits._require('service');
-  for v_id in select id from credits.holds where status = 'open' and expires_at <= credits._now() and call_id is null
-               order by expires_at, id limit least(p_limit, 10000) loop
+  for v_id in select due.id from (select id, account_id from credits.holds
+                                   where status = 'open' and expires_at <= credits._now() and call_id is null
+                                   order by expires_at, id limit least(p_limit, 10000)) as due
+               order by due.account_id, due.id loop  -- accounts are locked in id order, as everywhere
     h := credits._lock_hold(v_id);
     if h.status = 'open' and h.expires_at <= credits._now() then
       perform credits._release(h, 'expired', null);

@@ -113,13 +113,15 @@ begin
   if p_ended_at is not null and p_started_at is null then
     perform credits._raise('LC400', 'Send started_at together with ended_at.');
   end if;
-  perform credits._raise_bad_call(p_started_at, p_ended_at);
+  -- without an end the call is running: it cannot have begun longer ago than a call may last
+  perform credits._raise_bad_call(p_started_at, coalesce(p_ended_at, greatest(v_now, p_started_at)));
   perform credits._check_call_text(p_to, p_from, p_reason, p_metadata);
   select * into a from credits.accounts where id = v_account for no key update;
   select * into c from credits.calls where account_id = v_account and idempotency_key = p_idempotency_key;
   v_price := credits._price_at(p_operation, coalesce(p_started_at, v_now));
   if found then
     if c.operation_id is distinct from v_price.operation_id or c.to_number is distinct from p_to
+       or c.from_number is distinct from p_from or c.metadata is distinct from p_metadata
        or c.started_at <> coalesce(p_started_at, c.started_at) or (c.hold_id is null) <> (p_ended_at is not null)
        or (c.hold_id is null and c.ended_at is distinct from p_ended_at) then
       perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
@@ -295,8 +297,9 @@ declare
   v_n      int := 0;
 begin
   perform credits._require('service');
-  for v_id in select id from credits.calls where status = 'running' and last_seen_at <= v_silent
-               order by last_seen_at, id limit least(p_limit, 10000) loop
+  for v_id in select silent.id from (select id, account_id from credits.calls where status = 'running' and last_seen_at <= v_silent
+                                      order by last_seen_at, id limit least(p_limit, 10000)) as silent
+               order by silent.account_id, silent.id loop  -- accounts are locked in id order, as everywhere
     c := credits._lock_call(v_id);
     if c.status = 'running' and c.last_seen_at <= v_silent then
       perform credits._settle_call(c, c.last_seen_at, 'abandoned');

@@ -19,10 +19,14 @@ begin
   perform from credits.accounts where id = v_account for no key update;
   select * into t from credits.transactions where account_id = v_account and idempotency_key = p_idempotency_key;
   if found then
-    if t.kind <> 'adjustment' or t.amount_micros <> p_amount_micros or t.reason <> trim(p_reason) then
+    if t.kind <> 'adjustment' or t.amount_micros <> p_amount_micros or t.reason <> trim(p_reason)
+       or (p_amount_micros > 0 and coalesce(p_expires_at, 'infinity') <> (select expires_at from credits.grants where id = t.grant_id)) then
       perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
     end if;
     return credits._transaction_answer(t, true);
+  end if;
+  if p_expires_at <= credits._now() then
+    perform credits._raise('LC400', 'expires_at lies in the past; give a time to come, or none for credits that never expire.');
   end if;
   a := credits._open_ledger(v_account);
   v_row.idempotency_key := p_idempotency_key;
@@ -71,15 +75,20 @@ $$;
 
 create function credits.adjust_preview(p_account_id bigint, p_amount_micros bigint) returns jsonb
 language plpgsql stable set search_path = '' as $$
-declare v_available bigint;
+declare
+  v_available bigint;
+  v_allowed   boolean;
 begin
   perform credits._require('service', 'super_admin', 'admin');
   perform credits._check_adjustment(p_amount_micros, 'preview');
   v_available := (credits.balance(p_account_id) ->> 'available_micros')::bigint;
+  -- an overdraft may be spent, not taken away
+  v_allowed := p_amount_micros > 0 or -p_amount_micros <= coalesce((
+    select sum(remaining_micros) from credits.grants_now
+     where account_id = credits._account(p_account_id, 'read') and expires_at > credits._now() and operations is null), 0);
   return jsonb_build_object(
-    'available_before_micros', v_available, 'available_after_micros', v_available + p_amount_micros,
-    'allowed', v_available + p_amount_micros >= 0,
-    'reason', case when v_available + p_amount_micros < 0 then 'The account has fewer credits than that.' end);
+    'available_before_micros', v_available, 'available_after_micros', v_available + p_amount_micros, 'allowed', v_allowed,
+    'reason', case when not v_allowed then 'The account has fewer credits than that.' end);
 end $$;
 
 -- Undoes a use or an adjustment: what it took goes back to the very grants it came from, what it gave is taken from the
@@ -97,6 +106,7 @@ declare
   v_entry   record;
   v_draws   credits.draw[] := '{}';
   v_owed    bigint;
+  v_new_seq bigint;
 begin
   perform credits._require('service', 'super_admin', 'admin');
   perform credits._check_key(p_idempotency_key);
@@ -109,9 +119,11 @@ begin
   select * into v_old from credits.transactions
    where account_id = v_account and (idempotency_key = p_idempotency_key or reverses_seq = v_seq)
    order by (idempotency_key = p_idempotency_key) desc nulls last limit 1;
-  if v_old.idempotency_key = p_idempotency_key and v_old.reverses_seq is distinct from v_seq then
+  if v_old.idempotency_key = p_idempotency_key
+     and (v_old.reverses_seq is distinct from v_seq or v_old.reason <> trim(p_reason)) then
     perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
   elsif v_old.idempotency_key = p_idempotency_key then
+    perform credits._close_ledger(a);
     return credits._transaction_answer(v_old, true);
   elsif v_old.seq is not null then
     perform credits._raise('LC409', 'This transaction was reversed already.',
@@ -150,9 +162,10 @@ begin
   v_row.actor := credits._actor();
   if t.kind = 'use' then a.used_micros := a.used_micros + t.amount_micros; end if;
   a := credits._record(a, 'reversal', -t.amount_micros, v_draws, v_row);
-  perform credits._close_ledger(a);
+  v_new_seq := a.seq;
+  perform credits._close_ledger(credits._book_expired(a, true));
   perform credits._audit('reverse', v_account, jsonb_build_object('transaction_id', p_transaction_id, 'reason', v_row.reason));
-  select * into t from credits.transactions where account_id = v_account and seq = a.seq;
+  select * into t from credits.transactions where account_id = v_account and seq = v_new_seq;
   return credits._transaction_answer(t, false);
 end $$;
 

@@ -102,7 +102,7 @@ begin
   return jsonb_build_object('account_id', v_account, 'posted_micros', v_posted, 'as_of', credits._iso(p_at));
 end $$;
 
--- Recomputes every balance from the ledger; answers the differences (at most 1,000 of each kind).
+-- Recomputes every balance and every account's rolled up usage from the ledger; answers the first 1,000 differences.
 create function credits.verify() returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare v jsonb;
@@ -124,6 +124,14 @@ begin
   by_grant as (
     select e.grant_id, e.account_id, sum(e.amount_micros)::bigint as total from credits.all_entries as e
      where e.grant_id is not null group by 1, 2),
+  rolled as (
+    select account_id, sum(charged_micros)::bigint as charged, sum(events)::bigint as events
+      from credits.usage_rollup group by account_id),
+  seen as (  -- what the rollup says it has seen
+    select t.account_id, sum(-t.amount_micros)::bigint as charged,
+           sum(case t.kind when 'reversal' then -1 else 1 end)::bigint as events
+      from credits.rollup_state as s join credits.transactions as t on t.account_id = s.account_id and t.seq <= s.seq
+     where t.operation_id is not null and t.kind in ('use', 'reversal') group by t.account_id),
   held_of_grant as (
     select g.grant_id, sum(g.amount_micros)::bigint as held from credits.hold_grants as g
       join credits.holds as h on h.id = g.hold_id and h.status = 'open' group by 1),
@@ -131,6 +139,7 @@ begin
     select a.id as account_id, c.what, c.expected, c.actual from credits.accounts as a
       left join ledger on ledger.account_id = a.id left join lots on lots.account_id = a.id
       left join holds on holds.account_id = a.id left join latest on latest.account_id = a.id
+      left join rolled on rolled.account_id = a.id left join seen on seen.account_id = a.id
      cross join lateral (values
        ('posted balance against the sum of transactions', coalesce(ledger.posted, 0), a.posted_micros),
        ('posted balance against the last transaction', coalesce(latest.posted_after_micros, 0), a.posted_micros),
@@ -139,7 +148,9 @@ begin
        ('held against open holds', coalesce(holds.held, 0), a.held_micros),
        ('number of transactions', coalesce(ledger.n, 0), a.seq),
        ('total used', coalesce(ledger.used, 0), a.used_micros),
-       ('total purchased', coalesce(ledger.purchased, 0), a.purchased_micros)) as c (what, expected, actual)
+       ('total purchased', coalesce(ledger.purchased, 0), a.purchased_micros),
+       ('rolled up usage', coalesce(seen.charged, 0), coalesce(rolled.charged, 0)),
+       ('number of rolled up uses', coalesce(seen.events, 0), coalesce(rolled.events, 0))) as c (what, expected, actual)
      where c.expected is distinct from c.actual
     union all
     select g.account_id, 'grant ' || g.id || ' against its entries', coalesce(b.total, 0),

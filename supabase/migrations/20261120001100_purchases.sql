@@ -100,7 +100,7 @@ begin
   on conflict (account_id, idempotency_key) do nothing returning * into p;
   if p.id is not null then return credits._purchase_json(p) || '{"replayed": false}'; end if;
   select * into p from credits.purchases where account_id = v_account and idempotency_key = p_idempotency_key;
-  if p.package is distinct from p_package or p.flow <> p_flow or (p_package is null and p.price_cents <> p_amount_cents) then
+  if p.package is distinct from p_package or p.flow <> p_flow or p.livemode <> p_livemode or (p_package is null and p.price_cents <> p_amount_cents) then
     perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
   end if;
   return credits._purchase_json(p) || '{"replayed": true}';
@@ -160,7 +160,7 @@ begin
   if p.id is null then
     perform credits._raise('LC404', 'No purchase belongs to this Stripe session; start again from the buy page.');
   end if;
-  if p.status = 'credited' then
+  if p.status = 'credited' or (p.status = 'review' and not v_paid) then  -- an older look at Stripe, arriving late
     return credits._purchase_answer(p, false);
   elsif v_paid then
     v_why := credits._purchase_mismatch(p, p_session);
