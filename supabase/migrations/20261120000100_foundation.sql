@@ -37,11 +37,12 @@ end $$;
 create function credits._user_id() returns uuid
 language sql stable set search_path = '' as $$ select nullif(credits._claims() ->> 'sub', '')::uuid $$;
 
--- Who did it, for the ledger and the audit trail: a person's uuid, or 'service' (with the program's name if it gave one).
+-- Who did it, for the ledger and the audit trail: a person's uuid, 'key:' and the number of an API key, or 'service' (with
+-- the program's name if it gave one).
 create function credits._actor() returns text
 language sql stable set search_path = '' as $$
   select case when credits._role() = 'service' then coalesce('service:' || (credits._claims() ->> 'actor'), 'service')
-              else coalesce(credits._user_id()::text, 'anon') end
+              else coalesce('key:' || (credits._claims() ->> 'api_key_id'), credits._user_id()::text, 'anon') end
 $$;
 
 create function credits._is_staff() returns boolean

@@ -15,6 +15,7 @@ create table credits.accounts (
   purchased_micros  bigint not null default 0,
   used_micros       bigint not null default 0,
   is_unlimited      boolean not null default false,           -- super admins: metered at full price, charged 0
+  has_limits        boolean not null default false,           -- a plan or caps apply: see limits
   created_at        timestamptz not null default credits._now(),
   constraint grants_never_overspent check (
     posted_micros + debt_micros - held_micros >= grant_left_micros and grant_left_micros >= 0
@@ -45,7 +46,8 @@ $$;
 -- Who acts, for a ledger row: null when it is the owner of the account.
 create function credits._acting_for(p_account_id bigint) returns text
 language sql stable set search_path = '' as $$
-  select case when credits._role() = 'service' or p_account_id is distinct from credits._own_account() then credits._actor() end
+  select case when credits._role() = 'service' or credits._claims() ? 'api_key_id'
+                   or p_account_id is distinct from credits._own_account() then credits._actor() end
 $$;
 
 create policy accounts_read on credits.accounts for select to authenticated
@@ -54,8 +56,20 @@ create policy profiles_read on credits.profiles for select to authenticated
   using (account_id = (select credits._own_account()) or (select credits._is_staff()));
 grant select on credits.accounts, credits.profiles to authenticated, service_role;
 
--- The account a call is about. Nobody but staff and programs may name another one; what they may do is p_right:
--- read (finance, admin, super_admin) or write (admin, super_admin). Answers before telling whether it exists.
+-- Refuses an API key that lacks a scope. p_right: read, check, use, hold, purchase, manage or admin. A key that may read,
+-- use or hold may also ask what something would cost; settings and keys are for people and for keys with the scope admin.
+create function credits._require_scope(p_right text) returns void
+language plpgsql stable set search_path = '' as $$
+declare v_scopes jsonb := credits._claims() -> 'scopes';
+begin
+  if v_scopes is null or v_scopes ? 'admin' or v_scopes ? p_right
+     or (p_right = 'check' and v_scopes ?| array['read', 'use', 'hold']) then return; end if;
+  perform credits._raise('LC403', format('This API key lacks the scope “%s”; create a key that has it.', p_right),
+                         jsonb_build_object('scope', p_right));
+end $$;
+
+-- The account a call is about. Nobody but staff and programs may name another one: finance to read (or check), admin and
+-- super_admin for everything. Answers before telling whether it exists.
 -- Security definer: it must see whether an account exists to say "not yours" for both cases alike.
 create function credits._account(p_account_id bigint, p_right text) returns bigint
 language plpgsql stable security definer set search_path = '' as $$
@@ -64,13 +78,14 @@ declare
   v_own  bigint;
 begin
   if v_role = 'anon' then perform credits._raise('LC401', 'Sign in first, then try again.'); end if;
+  perform credits._require_scope(p_right);
   if v_role <> 'service' then
     select id into v_own from credits.accounts where owner_id = credits._user_id();
     if p_account_id is null and v_own is null then
       perform credits._raise('LC404', 'This sign-in has no account yet; sign out, sign in again, or ask an administrator.');
     end if;
     if p_account_id is null or p_account_id = v_own then return v_own; end if;
-    if not (v_role in ('admin', 'super_admin') or (v_role = 'finance' and p_right = 'read')) then
+    if not (v_role in ('admin', 'super_admin') or (v_role = 'finance' and p_right in ('read', 'check'))) then
       perform credits._raise('LC403', 'This belongs to another account; leave the account out to use your own.');
     end if;
   elsif p_account_id is null then
@@ -118,6 +133,7 @@ language plpgsql stable set search_path = '' as $$
 declare v jsonb;
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance', 'holder');
+  perform credits._require_scope('read');
   select jsonb_build_object('user_id', credits._user_id(), 'email', p.email, 'name', p.name, 'role', credits._role(),
                             'account_id', a.id, 'unlimited', a.is_unlimited, 'is_demo', p.is_demo)
     into v from credits.accounts as a join credits.profiles as p on p.account_id = a.id
@@ -156,6 +172,8 @@ begin
 end $$;
 
 revoke execute on all functions in schema credits from public;
-grant execute on function credits._own_account(), credits._account(bigint, text), credits.me() to authenticated, service_role;
+grant execute on function
+  credits._own_account(), credits._require_scope(text), credits._account(bigint, text), credits.me()
+to authenticated, service_role;
 grant execute on function credits.find_account(text) to authenticated, service_role;
 grant execute on function credits.user_by_email(text) to service_role;

@@ -229,6 +229,7 @@ begin
     perform credits._add_price(v_code, v_op, v_row -> 'components', coalesce(v_row ->> 'rounding', 'half_up'),
                                coalesce((v_row ->> 'minimum_charge_micros')::bigint, 0), v_from);
   end loop;
+  perform credits._load_plans(v_code, p_catalog -> 'plans');
   if v_first then perform credits._audit('load_catalog', null, jsonb_build_object('catalog', v_code)); end if;
   return jsonb_build_object('catalog', v_code, 'first_load', v_first);
 end $$;

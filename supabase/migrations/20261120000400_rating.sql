@@ -1,11 +1,21 @@
 -- Rating: what a quantity costs. One place, one rounding per charge, in numeric until whole micros.
 
--- The price version of an operation that is valid at a moment, in the active catalog; null when there is none.
+-- The price version of an operation that is valid at a moment: in the account's own catalog if it has one with a price for
+-- it, else in the active one; null when there is none.
 -- (On the hot path plpgsql, which keeps its plans from call to call, is faster than a SQL function that cannot be inlined.)
-create function credits._price_at(p_operation text, p_at timestamptz) returns credits.prices
+create function credits._price_at(p_operation text, p_at timestamptz, p_account_id bigint default null) returns credits.prices
 language plpgsql stable set search_path = '' as $$
-declare v_price credits.prices;
+declare
+  v_price credits.prices;
+  v_own   text := (select catalog from credits.account_settings where account_id = p_account_id);
 begin
+  if v_own is not null then
+    select p.* into v_price from credits.prices as p
+     where p.catalog = v_own and p.effective_from <= p_at
+       and p.operation_id = (select id from credits.operations where code = p_operation)
+     order by p.effective_from desc limit 1;
+    if v_price.id is not null then return v_price; end if;
+  end if;
   select p.* into v_price from credits.prices as p
    where p.catalog = (select code from credits.catalogs where is_active)
      and p.operation_id = (select id from credits.operations where code = p_operation)
@@ -90,6 +100,6 @@ end $$;
 revoke execute on all functions in schema credits from public;
 -- Prices are public, so is what they make of a quantity.
 grant execute on function
-  credits._price_at(text, timestamptz), credits._billed(numeric, numeric, numeric, numeric), credits._round(numeric, text),
+  credits._price_at(text, timestamptz, bigint), credits._billed(numeric, numeric, numeric, numeric), credits._round(numeric, text),
   credits._rate(int, numeric), credits._rate_price(credits.prices, numeric), credits._quantity_ok(numeric), credits._affordable(int, bigint, bigint)
 to anon, authenticated, service_role;

@@ -40,7 +40,9 @@ create table credits.transactions (
   operation_id           smallint,
   price_id               int,
   quantity               numeric,
-  rated_micros           bigint,                -- the full price, where less was charged (unlimited accounts)
+  rated_micros           bigint,                -- the full price, where less was charged
+  paid_by                text check (paid_by in ('allowance', 'mixed', 'unlimited')),  -- the gate; null: credits
+  allowance_quantity     numeric,               -- how much of the quantity the month's allowance paid
   idempotency_key        text collate "C",
   call_id                bigint,
   purchase_id            uuid,
@@ -107,7 +109,7 @@ begin
   insert into credits.transactions values (
     p_account.id, p_account.seq, p_account.last_at, p_row.occurred_at, p_kind, p_amount_micros, p_account.posted_micros,
     p_account.posted_micros - p_account.held_micros, case when v_single then p_draws[1].grant_id end, p_row.operation_id,
-    p_row.price_id, p_row.quantity, p_row.rated_micros, p_row.idempotency_key, p_row.call_id, p_row.purchase_id,
+    p_row.price_id, p_row.quantity, p_row.rated_micros, p_row.paid_by, p_row.allowance_quantity, p_row.idempotency_key, p_row.call_id, p_row.purchase_id,
     p_row.reverses_seq, p_row.actor, p_row.reason, p_row.metadata);
   if not v_single then
     insert into credits.entries (account_id, seq, position, grant_id, amount_micros)

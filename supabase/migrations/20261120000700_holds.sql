@@ -14,6 +14,8 @@ create table credits.holds (
   expires_at      timestamptz not null,
   call_id         bigint,
   captured_quantity numeric,
+  allowance_quantity numeric not null default 0,  -- kept of the month's allowance
+  api_key_id      bigint,                          -- whose caps it counts against
   transaction_seq bigint,                -- the charge; also of a capture that came after the expiry
   created_at      timestamptz not null,
   closed_at       timestamptz,
@@ -39,19 +41,40 @@ create policy hold_grants_read on credits.hold_grants for select to authenticate
   using (exists (select from credits.holds as h where h.id = hold_id));
 grant select on credits.holds, credits.hold_grants to authenticated, service_role;
 
--- Reserves p_amount more on an open hold (the ledger must be open). Answers the account, or null when there is not enough.
-create function credits._reserve(a credits.accounts, p_hold_id bigint, p_amount_micros bigint, p_operation text)
+-- Makes an open hold cover a quantity (the ledger must be open): first by the month's allowance, the rest by credits, within
+-- all caps. Answers the account; raises LC402 or LC429 when it cannot be covered.
+create function credits._grow_hold(a credits.accounts, p_hold_id bigint, p_quantity numeric, p_operation text)
 returns credits.accounts language plpgsql set search_path = '' as $$
 declare
+  h       credits.holds;
   v_draws credits.draw[];
+  v_more  bigint;
   v_rest  bigint;
+  r       credits.charge_result;
 begin
-  if a.is_unlimited or p_amount_micros <= 0 then return a; end if;
-  v_draws := credits._draw(a.id, p_amount_micros, p_operation);
-  v_rest := p_amount_micros - credits._drawn(v_draws);
-  if v_rest > 0 and v_rest > a.overdraft_micros - a.debt_micros then
-    perform credits._undraw(v_draws);
-    return null;
+  select * into h from credits.holds where id = p_hold_id;
+  h.quantity := greatest(h.quantity, p_quantity);
+  if a.has_limits then
+    h.allowance_quantity := h.allowance_quantity
+      + credits._take_allowance(a.id, h.operation_id, h.created_at, h.quantity - h.allowance_quantity);
+  end if;
+  v_more := case when a.is_unlimited or h.allowance_quantity >= h.quantity and h.quantity > 0 then 0
+                 else (credits._rate(h.price_id, h.quantity - h.allowance_quantity)).cost_micros - h.amount_micros end;
+  v_more := greatest(v_more, 0);
+  if a.has_limits and v_more > 0 then
+    r.cap := credits._count_spend(a.id, h.api_key_id, h.created_at, v_more);
+    if r.cap is not null then
+      r.status := 'capped';
+      perform credits._raise_charge_error(r, p_operation);
+    end if;
+  end if;
+  v_draws := credits._draw(a.id, v_more, p_operation);
+  v_rest := v_more - credits._drawn(v_draws);
+  if v_rest > greatest(a.overdraft_micros - a.debt_micros, 0) then
+    r.status := 'insufficient';
+    r.needed_micros := v_more;
+    r.available_after_micros := credits._drawn(v_draws) + greatest(a.overdraft_micros - a.debt_micros, 0);
+    perform credits._raise_charge_error(r, p_operation);
   end if;
   if v_rest > 0 then  -- kept on the overdraft: a debt from now on, given back with the hold
     v_draws := v_draws || row(null, -v_rest)::credits.draw;
@@ -61,8 +84,9 @@ begin
   select p_hold_id, d.n + (select coalesce(max(position), 0) from credits.hold_grants where hold_id = p_hold_id),
          d.grant_id, -d.amount_micros
     from unnest(v_draws) with ordinality as d (grant_id, amount_micros, n);
-  update credits.holds set amount_micros = amount_micros + p_amount_micros where id = p_hold_id;
-  a.held_micros := a.held_micros + p_amount_micros;
+  update credits.holds set amount_micros = amount_micros + v_more, quantity = h.quantity, allowance_quantity = h.allowance_quantity
+   where id = p_hold_id;
+  a.held_micros := a.held_micros + v_more;
   return a;
 end $$;
 
@@ -87,22 +111,26 @@ begin
   return credits._book_expired(a, true);
 end $$;
 
--- Closes a hold that captures p_cost: first from what it keeps, in its order, then from the account; what nobody covers is
--- recorded as debt, because the work was done. The rest of the hold goes back. Answers the account; the charge is its last row.
-create function credits._settle_hold(
-  a credits.accounts, h credits.holds, p_cost_micros bigint, p_operation text, p_row credits.transactions
-) returns credits.accounts language plpgsql set search_path = '' as $$
+-- Closes a hold with the quantity of p_row really used: first what its allowance and its grants keep, then the account; what
+-- nobody covers is recorded as debt, because the work was done. The rest of the hold goes back. Answers the account.
+create function credits._settle_hold(a credits.accounts, h credits.holds, p_operation text, p_row credits.transactions)
+returns credits.accounts language plpgsql set search_path = '' as $$
 declare
+  v_price credits.prices;
+  v_gates record;
   v_keep  record;
-  v_need  bigint := p_cost_micros;
+  v_need  bigint;
   v_take  bigint;
   v_draws credits.draw[] := '{}';
 begin
-  if a.is_unlimited then
-    p_row.rated_micros := p_cost_micros;
-    v_need := 0;
-    p_cost_micros := 0;
+  select * into v_price from credits.prices where id = h.price_id;
+  perform credits._give_allowance(a.id, h.operation_id, h.created_at, h.allowance_quantity - p_row.quantity);
+  p_row.allowance_quantity := least(h.allowance_quantity, p_row.quantity);
+  v_gates := credits._apply_gates(a, v_price, p_row, (credits._rate_price(v_price, p_row.quantity)).cost_micros);
+  if a.has_limits then
+    perform credits._count_spend(a.id, h.api_key_id, h.created_at, v_gates.cost_micros - h.amount_micros);
   end if;
+  v_need := v_gates.cost_micros;
   for v_keep in select * from credits.hold_grants where hold_id = h.id order by position loop
     exit when v_need = 0;
     v_take := least(v_keep.amount_micros, v_need);
@@ -112,22 +140,20 @@ begin
     if v_take = v_keep.amount_micros then
       delete from credits.hold_grants where hold_id = h.id and position = v_keep.position;
     else
-      update credits.hold_grants set amount_micros = amount_micros - v_take
-       where hold_id = h.id and position = v_keep.position;
+      update credits.hold_grants set amount_micros = amount_micros - v_take where hold_id = h.id and position = v_keep.position;
     end if;
   end loop;
   a := credits._empty_hold(a, h.id);
   if v_need > 0 then
     v_draws := v_draws || credits._draw(a.id, v_need, p_operation);
-    v_need := p_cost_micros - credits._drawn(v_draws);
+    v_need := v_gates.cost_micros - credits._drawn(v_draws);
     if v_need > 0 then
       a.debt_micros := a.debt_micros + v_need;
       v_draws := v_draws || row(null, -v_need)::credits.draw;
     end if;
   end if;
-  v_draws := credits._merge_draws(v_draws);
-  a.used_micros := a.used_micros + p_cost_micros;
-  return credits._record(a, 'use', -p_cost_micros, v_draws, p_row);
+  a.used_micros := a.used_micros + v_gates.cost_micros;
+  return credits._record(a, 'use', -v_gates.cost_micros, credits._merge_draws(v_draws), v_gates.tx);
 end $$;
 
 -- One entry a grant: a hold that was extended slice by slice keeps many small parts of the same grant.
@@ -162,9 +188,8 @@ create function credits.place_hold(
   p_account_id bigint default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
-  v_account bigint := credits._account(p_account_id, 'write');
-  v_price   credits.prices := credits._price_at(p_operation, credits._now());
-  v_cost    bigint;
+  v_account bigint := credits._account(p_account_id, 'hold');
+  v_price   credits.prices := credits._price_at(p_operation, credits._now(), v_account);
   a         credits.accounts;
   h         credits.holds;
   r         credits.charge_result;
@@ -184,20 +209,13 @@ begin
     perform credits._close_ledger(a);
     return credits._hold_json(h, a.posted_micros - a.held_micros) || '{"replayed": true}';
   end if;
-  v_cost := (credits._rate(v_price.id, p_quantity)).cost_micros;
-  insert into credits.holds (account_id, operation_id, price_id, quantity, amount_micros, idempotency_key, expires_at, created_at)
-  values (v_account, v_price.operation_id, v_price.id, p_quantity, 0, p_idempotency_key,
+  insert into credits.holds (account_id, operation_id, price_id, quantity, amount_micros, idempotency_key, api_key_id, expires_at, created_at)
+  values (v_account, v_price.operation_id, v_price.id, p_quantity, 0, p_idempotency_key, credits._api_key_id(),
           a.last_at + make_interval(secs => p_expires_in_seconds), a.last_at) returning * into h;
-  r.needed_micros := v_cost;
-  r.available_after_micros := a.posted_micros - a.held_micros + a.overdraft_micros;
-  a := credits._reserve(a, h.id, v_cost, p_operation);
-  if a.id is null then
-    r.status := 'insufficient';
-    perform credits._raise_charge_error(r, p_operation);
-  end if;
+  a := credits._grow_hold(a, h.id, p_quantity, p_operation);
   perform credits._close_ledger(a);
-  perform credits._hold_event(h.id, 'place', p_quantity, v_cost, p_idempotency_key);
   select * into h from credits.holds where id = h.id;
+  perform credits._hold_event(h.id, 'place', p_quantity, h.amount_micros, p_idempotency_key);
   return credits._hold_json(h, a.posted_micros - a.held_micros) || '{"replayed": false}';
 end $$;
 
@@ -236,7 +254,7 @@ begin
   if h.id is null or credits._role() in ('holder', 'finance') and h.account_id is distinct from credits._own_account() then
     perform credits._raise('LC404', 'There is no such hold of yours; use the hold_id that placing it answered.');
   end if;
-  perform from credits.accounts where id = credits._account(h.account_id, 'write') for no key update;
+  perform from credits.accounts where id = credits._account(h.account_id, 'hold') for no key update;
   select * into h from credits.holds where id = p_hold_id for update;
   return h;
 end $$;
@@ -247,7 +265,7 @@ returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   h      credits.holds := credits._lock_hold(p_hold_id);
   v_op   text := (select code from credits.operations where id = h.operation_id);
-  v_more bigint;
+  v_held bigint;
   a      credits.accounts;
   r      credits.charge_result;
 begin
@@ -259,24 +277,14 @@ begin
   if h.call_id is not null then
     perform credits._raise('LC409', 'This hold belongs to a call; send a heartbeat instead.', jsonb_build_object('call_id', h.call_id));
   end if;
-  if h.call_id is not null then
-    perform credits._raise('LC409', 'This hold belongs to a call; send a heartbeat instead.', jsonb_build_object('call_id', h.call_id));
-  end if;
   if h.status <> 'open' then perform credits._raise_hold_closed(h); end if;
   a := credits._open_ledger(h.account_id);
-  v_more := (credits._rate(h.price_id, greatest(p_quantity, h.quantity))).cost_micros - h.amount_micros;
-  r.needed_micros := v_more;
-  r.available_after_micros := a.posted_micros - a.held_micros + a.overdraft_micros;
-  if v_more > 0 then a := credits._reserve(a, h.id, v_more, v_op); end if;
-  if a.id is null then
-    r.status := 'insufficient';
-    perform credits._raise_charge_error(r, v_op);
-  end if;
-  update credits.holds set quantity = greatest(p_quantity, quantity),
-         expires_at = greatest(expires_at, a.last_at + make_interval(secs => p_expires_in_seconds))
+  v_held := h.amount_micros;
+  a := credits._grow_hold(a, h.id, greatest(p_quantity, h.quantity), v_op);
+  update credits.holds set expires_at = greatest(expires_at, a.last_at + make_interval(secs => p_expires_in_seconds))
    where id = h.id returning * into h;
   perform credits._close_ledger(a);
-  perform credits._hold_event(h.id, 'extend', h.quantity, greatest(v_more, 0), null);
+  perform credits._hold_event(h.id, 'extend', h.quantity, h.amount_micros - v_held, null);
   return credits._hold_json(h, a.posted_micros - a.held_micros);
 end $$;
 
@@ -318,7 +326,7 @@ begin
   v_row.quantity := v_quantity;
   v_row.actor := credits._acting_for(h.account_id);
   v_row.metadata := jsonb_build_object('hold_id', h.id);
-  a := credits._settle_hold(a, h, (credits._rate(h.price_id, v_quantity)).cost_micros, v_op, v_row);
+  a := credits._settle_hold(a, h, v_op, v_row);
   perform credits._hold_event(h.id, case h.status when 'open' then 'capture' else 'late_capture' end, v_quantity, v_held, p_idempotency_key);
   update credits.holds set status = case status when 'open' then 'captured' else status end, captured_quantity = v_quantity,
          transaction_seq = a.seq, closed_at = coalesce(closed_at, a.last_at) where id = h.id returning * into h;
@@ -358,8 +366,10 @@ declare
   v_held bigint := h.amount_micros;
 begin
   if h.status = 'open' then
+    perform credits._give_allowance(a.id, h.operation_id, h.created_at, h.allowance_quantity);
+    if a.has_limits then perform credits._count_spend(a.id, h.api_key_id, h.created_at, -h.amount_micros); end if;
     a := credits._empty_hold(a, h.id);
-    update credits.holds set status = p_status, closed_at = a.last_at where id = h.id returning * into h;
+    update credits.holds set allowance_quantity = 0, status = p_status, closed_at = a.last_at where id = h.id returning * into h;
     perform credits._hold_event(h.id, case p_status when 'expired' then 'expire' else 'release' end, null, v_held, p_key);
   else
     v_held := (select amount_micros from credits.hold_events where hold_id = h.id and action in ('release', 'expire'));
@@ -396,6 +406,7 @@ language plpgsql stable set search_path = '' as $$
 declare h credits.holds;
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance', 'holder');
+  perform credits._require_scope('read');
   select * into h from credits.holds where id = p_hold_id;
   if h.id is null then
     perform credits._raise('LC404', 'There is no such hold of yours; use the hold_id that placing it answered.');

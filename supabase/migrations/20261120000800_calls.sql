@@ -35,17 +35,26 @@ grant select on credits.calls to authenticated, service_role;
 create function credits._call_limits(out longest interval, out abandoned_after interval, out slice_seconds int, out low_seconds int)
 language sql immutable set search_path = '' as $$ select interval '24 hours', interval '5 minutes', 60, 120 $$;
 
--- Whole seconds that a call can still last: what its hold covers, plus its fair share of what is free.
+-- Whole seconds that a call can last in all: what its hold keeps, plus its fair share of the allowance and the credits that
+-- are free, within the caps.
 create function credits._call_covers_seconds(c credits.calls, a credits.accounts) returns bigint
 language plpgsql stable set search_path = '' as $$
 declare
-  v_held    bigint := (select amount_micros from credits.holds where id = c.hold_id);
+  h         credits.holds;
+  v_longest bigint := extract(epoch from (credits._call_limits()).longest);
   v_running int := greatest((select count(*) from credits.calls where account_id = a.id and status = 'running'), 1);
   v_free    bigint := greatest(a.posted_micros - a.held_micros + a.overdraft_micros, 0);
+  v_units   numeric := 0;
 begin
-  if a.is_unlimited then return extract(epoch from (credits._call_limits()).longest); end if;
-  return credits._affordable(c.price_id, coalesce(v_held, 0) + v_free / v_running,
-                             extract(epoch from (credits._call_limits()).longest)::bigint);
+  if a.is_unlimited then return v_longest; end if;
+  select * into h from credits.holds where id = c.hold_id;
+  if a.has_limits then
+    v_units := coalesce(h.allowance_quantity, 0)
+             + coalesce(credits._allowance_left(a.id, c.operation_id, c.started_at), 0) / v_running;
+    v_free := least(v_free, coalesce(credits._cap_left(a.id, h.api_key_id, c.started_at), v_free));
+  end if;
+  return least(v_longest, floor(v_units)
+    + credits._affordable(c.price_id, coalesce(h.amount_micros, 0) + v_free / v_running, v_longest));
 end $$;
 
 create function credits._call_json(c credits.calls) returns jsonb
@@ -102,7 +111,7 @@ create function credits.start_call(
   p_account_id bigint default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
-  v_account bigint := credits._account(p_account_id, 'write');
+  v_account bigint := credits._account(p_account_id, 'use');
   v_now     timestamptz := credits._now();
   v_price   credits.prices;
   a         credits.accounts;
@@ -118,7 +127,7 @@ begin
   perform credits._check_call_text(p_to, p_from, p_reason, p_metadata);
   select * into a from credits.accounts where id = v_account for no key update;
   select * into c from credits.calls where account_id = v_account and idempotency_key = p_idempotency_key;
-  v_price := credits._price_at(p_operation, coalesce(p_started_at, v_now));
+  v_price := credits._price_at(p_operation, coalesce(p_started_at, v_now), v_account);
   if found then
     if c.operation_id is distinct from v_price.operation_id or c.to_number is distinct from p_to
        or c.from_number is distinct from p_from or c.metadata is distinct from p_metadata
@@ -162,25 +171,14 @@ end $$;
 -- The set-up fee and one full increment are what the smallest quantity costs.
 create function credits._hold_first_slice(c credits.calls, p_operation text) returns credits.calls
 language plpgsql set search_path = '' as $$
-declare
-  v_cost bigint := (credits._rate(c.price_id, 1)).cost_micros;
-  v_free bigint;
-  a      credits.accounts := credits._open_ledger(c.account_id);
-  r      credits.charge_result;
+declare a credits.accounts := credits._open_ledger(c.account_id);
 begin
-  v_free := a.posted_micros - a.held_micros + a.overdraft_micros;
-  insert into credits.holds (account_id, operation_id, price_id, quantity, amount_micros, expires_at, call_id, created_at)
-  values (a.id, c.operation_id, c.price_id, 1, 0, a.last_at + (credits._call_limits()).longest, c.id, a.last_at)
+  insert into credits.holds (account_id, operation_id, price_id, quantity, amount_micros, api_key_id, expires_at, call_id, created_at)
+  values (a.id, c.operation_id, c.price_id, 1, 0, credits._api_key_id(), a.last_at + (credits._call_limits()).longest, c.id, a.last_at)
   returning id into c.hold_id;
-  a := credits._reserve(a, c.hold_id, v_cost, p_operation);
-  if a.id is null then
-    r.status := 'insufficient';
-    r.needed_micros := v_cost;
-    r.available_after_micros := v_free;
-    perform credits._raise_charge_error(r, p_operation);
-  end if;
+  a := credits._grow_hold(a, c.hold_id, 1, p_operation);
   perform credits._close_ledger(a);
-  perform credits._hold_event(c.hold_id, 'place', 1, v_cost, null);
+  perform credits._hold_event(c.hold_id, 'place', 1, (select amount_micros from credits.holds where id = c.hold_id), null);
   update credits.calls set hold_id = c.hold_id where id = c.id;
   return c;
 end $$;
@@ -206,7 +204,7 @@ begin
   if c.id is null or credits._role() in ('holder', 'finance') and c.account_id is distinct from credits._own_account() then
     perform credits._raise('LC404', 'There is no such call of yours; use the call_id that starting it answered.');
   end if;
-  perform from credits.accounts where id = credits._account(c.account_id, 'write') for no key update;
+  perform from credits.accounts where id = credits._account(c.account_id, 'use') for no key update;
   select * into c from credits.calls where id = p_call_id for update;
   return c;
 end $$;
@@ -216,29 +214,25 @@ end $$;
 create function credits.heartbeat(p_call_id bigint, p_at timestamptz default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  c        credits.calls := credits._lock_call(p_call_id);
-  v_op     text := (select code from credits.operations where id = c.operation_id);
-  a        credits.accounts;
-  v_more   credits.accounts;
-  v_covers bigint;
-  v_cost   bigint;
-  v_held   bigint;
+  c       credits.calls := credits._lock_call(p_call_id);
+  a       credits.accounts;
+  v_next  numeric;
+  v_held  bigint;
 begin
   perform credits._raise_bad_call(c.started_at, p_at);
   if c.status = 'running' then
     update credits.calls set last_seen_at = greatest(last_seen_at, coalesce(p_at, credits._now())) where id = c.id returning * into c;
     a := credits._open_ledger(c.account_id);
-    v_covers := credits._call_covers_seconds(c, a);
+    v_next := least(credits._call_covers_seconds(c, a),
+      ceil(extract(epoch from c.last_seen_at - c.started_at)) + (credits._call_limits()).slice_seconds);
     v_held := (select amount_micros from credits.holds where id = c.hold_id);
-    v_cost := (credits._rate(c.price_id, least(v_covers,
-      ceil(extract(epoch from c.last_seen_at - c.started_at)) + (credits._call_limits()).slice_seconds))).cost_micros;
-    if v_cost > v_held then
-      v_more := credits._reserve(a, c.hold_id, v_cost - v_held, v_op);
-      if v_more.id is not null then
-        a := v_more;
-        perform credits._hold_event(c.hold_id, 'extend', null, v_cost - v_held, null);
-      end if;
-    end if;
+    begin
+      a := credits._grow_hold(a, c.hold_id, v_next, (select code from credits.operations where id = c.operation_id));
+      perform credits._hold_event(c.hold_id, 'extend', v_next, h.amount_micros - v_held, null)
+         from credits.holds as h where h.id = c.hold_id and h.amount_micros > v_held;
+    exception when sqlstate 'LC402' or sqlstate 'LC429' then
+      null;  -- it goes as far as the hold does; the answer says how far
+    end;
     perform credits._close_ledger(a);
   end if;
   select * into a from credits.accounts where id = c.account_id;
@@ -277,8 +271,7 @@ begin
   v_row.occurred_at := c.started_at;
   v_row.call_id := c.id;
   v_row.actor := credits._acting_for(c.account_id);
-  a := credits._settle_hold(a, h, (credits._rate(c.price_id, v_row.quantity)).cost_micros,
-                            (select code from credits.operations where id = c.operation_id), v_row);
+  a := credits._settle_hold(a, h, (select code from credits.operations where id = c.operation_id), v_row);
   update credits.holds set status = 'captured', captured_quantity = v_row.quantity, transaction_seq = a.seq, closed_at = a.last_at
    where id = h.id;
   perform credits._hold_event(h.id, 'capture', v_row.quantity, h.amount_micros, null);
@@ -316,6 +309,7 @@ declare
   a credits.accounts;
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance', 'holder');
+  perform credits._require_scope('read');
   select * into c from credits.calls where id = p_call_id;
   if c.id is null then
     perform credits._raise('LC404', 'There is no such call of yours; use the call_id that starting it answered.');

@@ -13,7 +13,7 @@ declare
   v_draws   credits.draw[];
 begin
   perform credits._require('service', 'super_admin', 'admin');
-  v_account := credits._account(p_account_id, 'write');
+  v_account := credits._account(p_account_id, 'admin');
   perform credits._check_key(p_idempotency_key);
   perform credits._check_adjustment(p_amount_micros, p_reason);
   perform from credits.accounts where id = v_account for no key update;
@@ -160,7 +160,15 @@ begin
   v_row.idempotency_key := p_idempotency_key;
   v_row.reason := trim(p_reason);
   v_row.actor := credits._actor();
-  if t.kind = 'use' then a.used_micros := a.used_micros + t.amount_micros; end if;
+  v_row.allowance_quantity := -t.allowance_quantity;
+  if t.kind = 'use' then
+    a.used_micros := a.used_micros + t.amount_micros;
+    perform credits._give_allowance(v_account, t.operation_id, coalesce(t.occurred_at, t.created_at), t.allowance_quantity);
+    if a.has_limits then
+      perform credits._count_spend(v_account, credits._bigint(substring(t.actor from '^key:(\d+)$')),
+                                   coalesce(t.occurred_at, t.created_at), t.amount_micros);
+    end if;
+  end if;
   a := credits._record(a, 'reversal', -t.amount_micros, v_draws, v_row);
   v_new_seq := a.seq;
   perform credits._close_ledger(credits._book_expired(a, true));

@@ -8,7 +8,9 @@ language sql stable set search_path = '' as $$
     'amount_micros', t.amount_micros, 'posted_after_micros', t.posted_after_micros,
     'available_after_micros', t.available_after_micros,
     'operation', (select code from credits.operations where id = t.operation_id), 'quantity', t.quantity,
-    'price_id', t.price_id, 'rated_micros', t.rated_micros, 'reason', t.reason, 'actor', coalesce(t.actor, 'owner'),
+    'price_id', t.price_id, 'rated_micros', t.rated_micros,
+    'paid_by', case when t.kind = 'use' then coalesce(t.paid_by, 'credits') end, 'allowance_quantity', t.allowance_quantity,
+    'reason', t.reason, 'actor', coalesce(t.actor, 'owner'),
     'created_at', credits._iso(t.created_at), 'occurred_at', credits._iso(coalesce(t.occurred_at, t.created_at)),
     'idempotency_key', t.idempotency_key, 'call_id', t.call_id, 'purchase_id', t.purchase_id,
     'reverses', t.account_id || '-' || t.reverses_seq, 'metadata', t.metadata)
@@ -70,7 +72,6 @@ begin
   if t.price_id is not null then v_billed := (credits._rate(t.price_id, abs(t.quantity))).billed; end if;
   return credits._transaction_json(t) || jsonb_build_object(
     'posted_before_micros', t.posted_after_micros - t.amount_micros, 'billed_quantity', v_billed,
-    'paid_by', case when t.kind = 'use' then case when t.rated_micros is not null then 'unlimited' else 'credits' end end,
     'price', (select jsonb_build_object('price_id', p.id, 'catalog', p.catalog, 'rounding', p.rounding,
                        'minimum_charge_micros', p.minimum_charge_micros, 'effective_from', credits._iso(p.effective_from),
                        'components', credits._components(p.id)) from credits.prices as p where p.id = t.price_id),

@@ -62,7 +62,7 @@ create function credits.create_purchase(
   p_flow text default 'checkout', p_account_id bigint default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
-  v_account bigint := credits._account(p_account_id, 'write');
+  v_account bigint := credits._account(p_account_id, 'purchase');
   c         credits.catalogs;
   k         credits.packages;
   p         credits.purchases;
@@ -233,6 +233,7 @@ language plpgsql stable set search_path = '' as $$
 declare p credits.purchases;
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance', 'holder');
+  perform credits._require_scope('read');
   select * into p from credits.purchases where session_id = p_session_id;
   -- Row policies hide other people's purchases: theirs and unknown ones get the same answer.
   if p.id is null then
@@ -246,6 +247,7 @@ language plpgsql stable set search_path = '' as $$
 declare p credits.purchases;
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance', 'holder');
+  perform credits._require_scope('read');
   select * into p from credits.purchases where id = p_purchase_id;
   if p.id is null then perform credits._raise('LC404', 'There is no such purchase of yours.'); end if;
   return credits._purchase_answer(p, false);
