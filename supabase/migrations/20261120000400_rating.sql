@@ -101,5 +101,6 @@ revoke execute on all functions in schema credits from public;
 -- Prices are public, so is what they make of a quantity.
 grant execute on function
   credits._price_at(text, timestamptz, bigint), credits._billed(numeric, numeric, numeric, numeric), credits._round(numeric, text),
-  credits._rate(int, numeric), credits._rate_price(credits.prices, numeric), credits._quantity_ok(numeric), credits._affordable(int, bigint, bigint)
+  credits._rate(int, numeric),
+  credits._rate_price(credits.prices, numeric), credits._quantity_ok(numeric), credits._affordable(int, bigint, bigint)
 to anon, authenticated, service_role;

@@ -32,7 +32,7 @@ create table credits.transactions (
   created_at             timestamptz not null,
   occurred_at            timestamptz,           -- when it really happened, if not at created_at
   kind                   text not null check (kind in ('purchase', 'bonus', 'grant', 'use', 'adjustment', 'reversal', 'expiry',
-                                                       'refund', 'dispute', 'debt_recovery')),
+                                                       'refund', 'dispute', 'debt_recovery', 'extension')),
   amount_micros          bigint not null,       -- effect on posted; negative when spent
   posted_after_micros    bigint not null,
   available_after_micros bigint not null,

@@ -106,8 +106,9 @@ begin
 end $$;
 
 -- The day or the month (from the anchor day on) around a moment, in the account's time zone.
-create function credits._period(s credits.account_settings, p_period text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz)
-language plpgsql stable set search_path = '' as $$
+create function credits._period(
+  s credits.account_settings, p_period text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz
+) language plpgsql stable set search_path = '' as $$
 declare
   v_local timestamp := p_at at time zone s.time_zone;
   v_month timestamp := date_trunc('month', v_local);
@@ -229,8 +230,9 @@ end $$;
 
 -- Sets or removes (null) a cap for the day or the month, of the account or one of its API keys. What was spent in the
 -- running period counts. The owner may cap the own account. Security definer: only functions write limits.
-create function credits.set_cap(p_period text, p_cap_micros bigint, p_api_key_id bigint default null, p_account_id bigint default null)
-returns jsonb language plpgsql security definer set search_path = '' as $$
+create function credits.set_cap(
+  p_period text, p_cap_micros bigint, p_api_key_id bigint default null, p_account_id bigint default null
+) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   v_account bigint := credits._account(p_account_id, 'manage');
   v_key     bigint := coalesce(p_api_key_id, 0);
@@ -254,7 +256,8 @@ begin
     on conflict (account_id, api_key_id, period, starts_at) do update set spent_micros = excluded.spent_micros;
   end if;
   perform credits._refresh_limits(v_account);
-  perform credits._audit('set_cap', v_account, jsonb_build_object('period', p_period, 'cap_micros', p_cap_micros, 'api_key_id', p_api_key_id));
+  perform credits._audit('set_cap', v_account, jsonb_build_object('period', p_period, 'cap_micros', p_cap_micros,
+                                                                'api_key_id', p_api_key_id));
   return credits.limits(v_account);
 end $$;
 

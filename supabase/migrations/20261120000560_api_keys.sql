@@ -28,7 +28,8 @@ language sql stable set search_path = '' as $$
     'api_key_id', k.id, 'account_id', k.account_id, 'name', k.name, 'prefix', k.prefix, 'scopes', k.scopes,
     'created_at', credits._iso(k.created_at), 'expires_at', credits._iso(k.expires_at),
     'revoked_at', credits._iso(k.revoked_at), 'last_used_at', credits._iso(k.last_used_at),
-    'status', case when k.revoked_at is not null then 'revoked' when k.expires_at <= credits._now() then 'expired' else 'active' end)
+    'status', case when k.revoked_at is not null then 'revoked' when k.expires_at <= credits._now() then 'expired'
+                   else 'active' end)
 $$;
 
 -- Security definer, as all below: only functions write keys, and nobody reads their hashes.

@@ -193,9 +193,65 @@ begin
   return jsonb_build_object('accounts', v_n);
 end $$;
 
+-- Gives what is left of a grant (or what expired of it) a later end: a new grant like the old one takes it over, at the
+-- same cost; the old row stays as it was. Security definer: only functions write the ledger.
+create function credits.extend_grant(p_grant_id bigint, p_expires_at timestamptz, p_reason text, p_idempotency_key text)
+returns jsonb language plpgsql security definer set search_path = '' as $$
+declare
+  g         credits.grants;
+  a         credits.accounts;
+  t         credits.transactions;
+  v_row     credits.transactions;
+  v_expired bigint;
+  v_left    bigint;
+  v_new     bigint;
+begin
+  perform credits._require('service', 'super_admin', 'admin');
+  perform credits._check_key(p_idempotency_key);
+  perform credits._check_adjustment(1, p_reason);
+  select * into g from credits.grants where id = p_grant_id;
+  if g.id is null then perform credits._raise('LC404', 'There is no such grant; open the account to see its grants.'); end if;
+  a := credits._open_ledger(g.account_id);
+  select * into t from credits.transactions where account_id = a.id and idempotency_key = p_idempotency_key;
+  if t.seq is not null then
+    if t.kind <> 'extension' or not exists (select from credits.all_entries where account_id = a.id and seq = t.seq and grant_id = g.id) then
+      perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
+    end if;
+    return credits._transaction_answer(t, true);
+  end if;
+  select * into g from credits.grants where id = p_grant_id;
+  v_expired := coalesce((select -sum(amount_micros) from credits.transactions
+                          where account_id = a.id and kind = 'expiry' and grant_id = g.id), 0);
+  if exists (select from credits.entries as e join credits.transactions as x on x.account_id = e.account_id and x.seq = e.seq
+              where e.account_id = a.id and e.grant_id = g.id and x.kind = 'extension') then
+    v_expired := 0;  -- what expired of it lives on in another grant already
+  end if;
+  v_left := case when g.expires_at <= a.last_at then v_expired else g.remaining_micros end;
+  if p_expires_at is null or p_expires_at <= greatest(a.last_at, g.expires_at) then
+    perform credits._raise('LC400', 'Choose an end later than now and than the present one.');
+  elsif v_left <= 0 then
+    perform credits._raise('LC409', 'Nothing is left of this grant; add credits by an adjustment instead.');
+  end if;
+  insert into credits.grants (account_id, source, is_promotional, granted_micros, remaining_micros, cost_cents, currency, priority,
+                              expires_at, operations, purchase_id, reason, created_at)
+  values (a.id, g.source, g.is_promotional, v_left, v_left, round(g.cost_cents * v_left::numeric / g.granted_micros), g.currency,
+          g.priority, p_expires_at, g.operations, g.purchase_id, trim(p_reason), a.last_at) returning id into v_new;
+  update credits.grants set remaining_micros = 0 where id = g.id;
+  v_row.idempotency_key := p_idempotency_key;
+  v_row.reason := trim(p_reason);
+  v_row.actor := credits._actor();
+  a := credits._record(a, 'extension', case when g.expires_at <= a.last_at then v_left else 0 end, array[
+    row(g.id, case when g.expires_at <= a.last_at then 0 else -v_left end)::credits.draw, row(v_new, v_left)::credits.draw], v_row);
+  perform credits._close_ledger(a);
+  perform credits._audit('extend_grant', a.id, jsonb_build_object('grant_id', g.id, 'new_grant_id', v_new, 'reason', v_row.reason));
+  select * into t from credits.transactions where account_id = a.id and seq = a.seq;
+  return credits._transaction_answer(t, false) || jsonb_build_object('grant_id', v_new);
+end $$;
+
 revoke execute on all functions in schema credits from public;
 grant execute on function
   credits.adjust(bigint, bigint, text, text, timestamptz), credits.adjust_preview(bigint, bigint),
-  credits._check_adjustment(bigint, text), credits.reverse(text, text, text)
+  credits._check_adjustment(bigint, text), credits.reverse(text, text, text),
+  credits.extend_grant(bigint, timestamptz, text, text)
 to authenticated, service_role;
 grant execute on function credits.expire_grants(int) to service_role;
