@@ -44,22 +44,22 @@ INTENT_EVENTS = frozenset({
 
 def fulfill(parts: Parts, identity: Identity, session_id: str) -> dict[str, Any]:
     """The purchase of a person's own session after asking Stripe: `status`, `credits_micros`,
-    `available_micros`,
-    `newly_credited` and the rest of the row. Other people's sessions are NotFound, as unknown ones are."""
+    `available_micros`, `newly_credited` and the rest of the row. Other people's sessions are NotFound."""
     check_session_id(session_id)
     known: dict[str, Any] = parts.db.call("purchase_status", identity, session_id=session_id)
     return known if known["status"] == "credited" else fulfill_session(parts.db, parts.stripe, session_id)
 
 
 def fulfill_session(db: Database, stripe: StripeGateway, session_id: str) -> dict[str, Any]:
-    """Read a session (or PaymentIntent) from Stripe and bring its purchase there. NotFound when it is not
-    ours."""
+    """Read a session (or PaymentIntent) from Stripe and bring its purchase there. NotFound if it is not ours."""
     check_session_id(session_id)
-    answer: dict[str, Any] = db.call("fulfill_purchase", SERVICE,
-        session=stripe.retrieve(session_id).as_sql())
+    state = stripe.retrieve(session_id)
+    if state.purchase_id is None:
+        raise NotFound("This Stripe session does not belong to a purchase of credits.")
+    answer: dict[str, Any] = db.call("fulfill_purchase", SERVICE, session=state.as_sql())
+    known = {"purchase": answer["purchase_id"], "account": answer["account_id"]}
     if answer["newly_credited"]:
-        logger.info("purchase credited",
-            extra={"purchase": answer["purchase_id"], "account": answer["account_id"]})
+        logger.info("purchase credited", extra=known)
     elif answer["status"] == "review":
         logger.warning("purchase needs review", extra={"purchase": answer["purchase_id"],
                                                        "reason": answer["review_reason"]})

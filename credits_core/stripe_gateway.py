@@ -71,9 +71,9 @@ class StripeGateway:
         self.simulator: Simulator | None = None
         self._webhook_secret = webhook_secret
         self._sleep = sleep
+        self._http = http_client or stripe.RequestsClient(timeout=timeout)
         self._client = stripe.StripeClient(
-            api_key, max_network_retries=NETWORK_RETRIES,
-            http_client=http_client or stripe.RequestsClient(timeout=timeout),
+            api_key, max_network_retries=NETWORK_RETRIES, http_client=self._http,
             base_addresses={"api": base_url} if base_url else {},
         )
 
@@ -96,7 +96,8 @@ class StripeGateway:
         return f"StripeGateway({mode})"
 
     def close(self) -> None:
-        """Give back what a simulator in this process holds; a gateway to Stripe holds nothing."""
+        """Close this thread's connection to Stripe, and the simulator in this process if there is one."""
+        self._http.close()
         if self.simulator is not None:
             self.simulator.close()
 
@@ -323,7 +324,7 @@ def _params(params: dict[str, Any]) -> Any:
 
 def _reference(purchase: Mapping[str, Any]) -> dict[str, str]:
     return {"purchase_id": str(purchase["purchase_id"]), "account_id": str(purchase["account_id"]),
-            "type": "credit_purchase"}
+            "type": "credit_purchase", "flow": purchase["flow"]}
 
 
 def _price(purchase: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,9 +112,11 @@ _INTENT_STATUS = {
 def intent_state(intent: Mapping[str, Any]) -> SessionState:
     """The state in a PaymentIntent's JSON: what was received once it is paid, else what is asked."""
     status, payment_status = _INTENT_STATUS.get(intent["status"], ("open", "unpaid"))
+    # The intent of a Checkout Session carries the purchase for people to see; it is the session that is fulfilled.
+    own = intent["metadata"].get("flow") == "payment_intent"
     amount = intent["amount_received"] if payment_status == "paid" else intent["amount"]
     return SessionState(
-        session_id=intent["id"], purchase_id=intent["metadata"].get("purchase_id"), status=status,
+        session_id=intent["id"], purchase_id=intent["metadata"].get("purchase_id") if own else None, status=status,
         payment_status=payment_status, mode="payment", currency=intent["currency"], amount_subtotal=amount,
         amount_total=amount, amount_tax=0, amount_discount=0, price_id=None, payment_intent_id=intent["id"],
         customer_id=intent["customer"], receipt_url=_receipt(intent), livemode=intent["livemode"],
