@@ -118,7 +118,8 @@ end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits._cap_left(bigint, bigint, timestamptz), credits._allowance_left(bigint, smallint, timestamptz), credits._cap_reached(bigint, bigint, timestamptz, bigint),
+  credits._cap_left(bigint, bigint, timestamptz), credits._allowance_left(bigint, smallint, timestamptz),
+  credits._cap_reached(bigint, bigint, timestamptz, bigint),
   credits._spendable(bigint, text, boolean), credits._would_draw(bigint, text, bigint, boolean), credits.balance(bigint),
   credits.check_use(text, numeric, bigint)
 to authenticated, service_role;
