@@ -85,7 +85,8 @@ begin
   a.used_micros := a.used_micros + v_cost;
   a := credits._record(a, 'use', -v_cost, v_draws, p_row);
   perform credits._close_ledger(a);
-  return row('charged', a.seq, v_cost, a.posted_micros, a.posted_micros - a.held_micros, p_row.price_id, a.last_at, null, null);
+  return row('charged', a.seq, v_cost, a.posted_micros, a.posted_micros - a.held_micros, p_row.price_id, a.last_at, null,
+             null)::credits.charge_result;
 end $$;
 
 -- What pays before credits do: unlimited accounts pay nothing, an allowance pays its part of the quantity.
