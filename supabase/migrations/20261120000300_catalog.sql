@@ -156,10 +156,10 @@ begin
    order by effective_from desc limit 1;
   if v_current.rounding = p_rounding and v_current.minimum_charge_micros = p_minimum_micros
      and credits._components(v_current.id) = credits._components(v_id) then
-    raise exception using errcode = 'LC000', message = v_current.id::text;  -- nothing new: undone by the callers' handler
+    raise exception using errcode = 'LC001', message = v_current.id::text;  -- nothing new: undone by the handler
   end if;
   return v_id;
-exception when sqlstate 'LC000' then
+exception when sqlstate 'LC001' then  -- not LC000: a handler for a code that ends in 000 catches its whole class
   return v_current.id;
 end $$;
 

@@ -61,7 +61,7 @@ begin
       v_cap := credits._count_spend(a.id, credits._api_key_id(), coalesce(p_row.occurred_at, a.last_at), v_cost);
       if v_cap is not null then
         r.status := 'capped';
-        raise exception using errcode = 'LC000';
+        raise exception using errcode = 'LC001';
       end if;
     end if;
     v_draws := credits._draw(a.id, v_cost, p_operation);
@@ -71,12 +71,12 @@ begin
       r.available_after_micros := credits._drawn(v_draws) + greatest(a.overdraft_micros - a.debt_micros, 0);
       if v_rest > a.overdraft_micros - a.debt_micros then
         r.status := 'insufficient';
-        raise exception using errcode = 'LC000';
+        raise exception using errcode = 'LC001';
       end if;
       a.debt_micros := a.debt_micros + v_rest;
       v_draws := v_draws || row(null, -v_rest)::credits.draw;
     end if;
-  exception when sqlstate 'LC000' then
+  exception when sqlstate 'LC001' then
     r.posted_after_micros := a.posted_micros;
     r.cap := v_cap;
     perform credits._close_ledger(a);

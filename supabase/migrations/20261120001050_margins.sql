@@ -75,8 +75,8 @@ begin
   end if;
   begin
     perform credits._rehearse_draft(p_draft);
-    raise exception using errcode = 'LC000', message = credits._rehearse(p_from, p_to)::text;
-  exception when sqlstate 'LC000' then
+    raise exception using errcode = 'LC001', message = credits._rehearse(p_from, p_to)::text;
+  exception when sqlstate 'LC001' then
     get stacked diagnostics v_answer = message_text;
   end;
   return v_answer::jsonb;
