@@ -10,9 +10,8 @@ import json
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import LiteralString, cast
 
-import psycopg
+from credits_core.db.owner import Connection, connect, run_script
 
 ACCOUNTS = 40
 DAYS = 90
@@ -37,7 +36,7 @@ def seed(owner_dsn: str, *, now: datetime | None = None) -> int:
     before the commit, so no other connection ever sees another time.
     """
     now = now or datetime.now(UTC)
-    with psycopg.connect(owner_dsn) as owner:
+    with connect(owner_dsn) as owner:
         owner.execute("select pg_advisory_xact_lock(hashtext('credits.demo'))")
         if owner.execute("select exists (select from credits.transactions)").fetchone() == (True,):
             return 0
@@ -48,20 +47,20 @@ def seed(owner_dsn: str, *, now: datetime | None = None) -> int:
             "create or replace function credits._now() returns timestamptz language sql volatile set search_path = '' as "
             "$$ select coalesce(nullif(current_setting('credits.demo_clock', true), '')::timestamptz, clock_timestamp()) $$"
         )
-        owner.execute(_SETUP.read_bytes())
+        run_script(owner, _SETUP.read_text(encoding="utf-8"))
         _live(owner, now)
-        owner.execute(cast(LiteralString, clock[0]))
+        run_script(owner, clock[0])
         owner.execute("select set_config('credits.demo_clock', '', true)")
         made = owner.execute("select count(*) from credits.transactions").fetchone()
         owner.execute("select credits.rollup_usage()")
-    with psycopg.connect(owner_dsn, autocommit=True) as owner:
+    with connect(owner_dsn, autocommit=True) as owner:
         owner.execute("analyze")
     assert made is not None
     logger.info("demo data made", extra={"accounts": ACCOUNTS, "days": DAYS, "transactions": made[0]})
     return int(made[0])
 
 
-def _live(owner: psycopg.Connection, now: datetime) -> None:
+def _live(owner: Connection, now: datetime) -> None:
     """The four demo people and the companies, each with its own pace; the demo holder is the busiest small customer."""
     start = (now - timedelta(days=DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
     people = [
@@ -76,7 +75,7 @@ def _live(owner: psycopg.Connection, now: datetime) -> None:
         assert row is not None
         owner.execute(
             "select pg_temp.live(%s::bigint, %s, %s, %s::numeric)",
-            (int(row[0]), start, now, 0.6 + (number * 7 % 11) * 0.6),
+            (int(row[0]), start, now, 0.5 + (number * 7 % 11) * 0.4),
         )
     holder = owner.execute(
         "select account_id from credits.profiles where email = 'holder@demo.test'"
