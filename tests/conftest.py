@@ -22,7 +22,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from credits_core.db.embedded import EmbeddedServer
-from credits_core.db.migrations import MIGRATIONS, prepare
+from credits_core.db.migrations import MIGRATIONS, bootstrap, prepare
 from credits_core.db.port import SERVICE, Identity, user_identity
 from credits_core.db.psycopg_transport import PsycopgDatabase
 
@@ -51,8 +51,9 @@ def one_worker_at_a_time(path: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def server(run_folder: Path) -> Iterator[EmbeddedServer]:
-    """The embedded server of this run: bare, without anything in its databases that a test may rely on."""
+    """The embedded server of this run: it has the roles of the bootstrap, and no database a test may rely on."""
     with EmbeddedServer.start(run_folder / "database", settings=FAST) as running:
+        bootstrap(running.superuser_dsn())
         yield running
 
 
@@ -83,13 +84,13 @@ def template(server: EmbeddedServer, run_folder: Path, superuser_sql: Callable[[
 @pytest.fixture
 def empty_database(server: EmbeddedServer, superuser_sql: Callable[[sql.Composed], None]) -> Iterator[str]:
     """Name of a new database with nothing in it, not even the bootstrap."""
-    yield from _new_database(superuser_sql, "template0")
+    yield from new_database(superuser_sql, "template0")
 
 
 @pytest.fixture
 def database_name(template: str, superuser_sql: Callable[[sql.Composed], None]) -> Iterator[str]:
     """Name of this test's own migrated database on `server`."""
-    yield from _new_database(superuser_sql, template)
+    yield from new_database(superuser_sql, template)
 
 
 @pytest.fixture
@@ -159,7 +160,8 @@ def person(user_id: str | UUID, email: str, role: str = "holder", name: str = ""
     )
 
 
-def _new_database(superuser_sql: Callable[[sql.Composed], None], template: str) -> Iterator[str]:
+def new_database(superuser_sql: Callable[[sql.Composed], None], template: str) -> Iterator[str]:
+    """Name of a new copy of a database, dropped when the iterator is exhausted: `yield from` it in a fixture."""
     name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{next(_numbers)}"
     superuser_sql(_sql("create database {} template {} owner postgres", name, template))
     yield name

@@ -15,6 +15,7 @@ import shlex
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ OWNER = "postgres"
 LOGIN = "authenticator"
 DATABASE = "postgres"
 _LONGEST_SOCKET_PATH = 100  # the system's limit is 107 bytes (Linux) or 103 (macOS), with the file's name
+_OLD_PROCESSES_SECONDS = 10
 _START_SECONDS = 300  # recovery after a crash may have to replay a lot
 
 _SETTINGS: Mapping[str, str] = {
@@ -102,7 +104,7 @@ class EmbeddedServer:
             last = _upgrade(lock)
             os.close(lock)
             if last and not _kept_mark(self.data_dir).exists():
-                _stop(self.data_dir)
+                _stop_running(self.data_dir)
 
     def __enter__(self) -> EmbeddedServer:
         return self
@@ -136,10 +138,7 @@ def stop(data_dir: Path) -> bool:
         return False
     with _starting_or_stopping(data_dir):
         _kept_mark(data_dir).unlink(missing_ok=True)
-        running = Postmaster.running(data_dir / "postgres") is not None
-        if running:
-            _stop(data_dir)
-        return running
+        return _stop_running(data_dir)
 
 
 def _start(data_dir: Path, settings: Mapping[str, str]) -> Postmaster:
@@ -147,30 +146,36 @@ def _start(data_dir: Path, settings: Mapping[str, str]) -> Postmaster:
     user = server_user(folder)
     if not (folder / "PG_VERSION").exists():
         _create(folder, user)
-    chosen = {
-        "listen_addresses": "",
-        "port": "5432",
-        "unix_socket_directories": str(_socket_dir(folder, user)),
-        **_SETTINGS,
-        **settings,
-    }
+    socket_dir = _socket_dir(folder, user)
+    Postmaster.forget_dead(folder, socket_dir)
+    place = {"listen_addresses": "", "port": "5432", "unix_socket_directories": str(socket_dir)}
+    chosen = {**place, **_SETTINGS, **settings}
     options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in chosen.items())
-    Postmaster.forget_dead(folder)
-    arguments = ("-D", str(folder), "-l", str(folder / "server.log"), "-o", options)
-    try:
-        run_program(user, "pg_ctl", "start", "-s", "-w", "-t", str(_START_SECONDS), *arguments, cwd=folder)
-    except ConfigError as error:
-        raise ConfigError(f"{error} {_last_words(folder / 'server.log')}") from None
-    postmaster = Postmaster.running(folder)
-    if postmaster is None:
-        raise ConfigError(f"The embedded database stopped at once. {_last_words(folder / 'server.log')}")
-    return postmaster
+    log = folder / "server.log"
+    arguments = ("-w", "-t", str(_START_SECONDS), "-D", str(folder), "-l", str(log), "-o", options)
+    give_up_at = time.monotonic() + _OLD_PROCESSES_SECONDS
+    while True:
+        try:
+            run_program(user, "pg_ctl", "start", "-s", *arguments, cwd=folder)
+        except ConfigError as error:
+            said = _last_words(log)
+            if "still in use" not in said or time.monotonic() > give_up_at:
+                raise ConfigError(f"{error} {said}") from None
+            time.sleep(0.2)  # processes of a killed server are on their way out
+        else:
+            if postmaster := Postmaster.running(folder):
+                return postmaster
+            raise ConfigError(f"The embedded database stopped at once. {_last_words(log)}")
 
 
-def _stop(data_dir: Path) -> None:
+def _stop_running(data_dir: Path) -> bool:
+    """Stop the server unless it is gone already; whether there was one."""
     folder = data_dir / "postgres"
+    if Postmaster.running(folder) is None:
+        return False
     arguments = ("stop", "-s", "-w", "-m", "fast", "-D", str(folder))
     run_program(server_user(folder), "pg_ctl", *arguments, cwd=folder)
+    return True
 
 
 def _create(folder: Path, user: ServerUser) -> None:

@@ -10,20 +10,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
 
 import psycopg
-from psycopg.abc import Query
 
 from credits_core.db.embedded import DATABASE, EmbeddedServer
+from credits_core.db.owner import Connection, connect, run_script
 from credits_core.db.statements import split_statements
 from credits_core.errors import ConfigError
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "supabase" / "migrations"
 BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
+PEOPLE = Path(__file__).with_name("embedded_people.sql")
 _EMBEDDED_PEOPLE = Path(__file__).with_name("embedded_people.sql")
 _FILE_NAME = re.compile(r"(?P<version>\d+)_(?P<name>.*)\.sql")
-_STAMP = "select obj_description(to_regnamespace('auth')::oid, 'pg_namespace')"
 _LOCK = 7_202_611_200  # any number, the same in every process: one of them migrates, the others wait
 _HISTORY = """
 create schema if not exists supabase_migrations;
@@ -31,8 +30,6 @@ create table if not exists supabase_migrations.schema_migrations (version text n
 alter table supabase_migrations.schema_migrations add column if not exists statements text[];
 alter table supabase_migrations.schema_migrations add column if not exists name text;
 """
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -45,26 +42,34 @@ class Migration:
     sql: str
 
 
-def prepare(server: EmbeddedServer, database: str = DATABASE, folder: Path = MIGRATIONS) -> list[str]:
-    """Bootstrap and migrate a database of the embedded server; answers the versions applied just now."""
+def prepare(server: EmbeddedServer, database: str = DATABASE) -> list[str]:
+    """Bootstrap and migrate a database of the embedded server, and let it make people; answers the versions applied."""
     bootstrap(server.superuser_dsn(database))
-    applied = migrate(server.owner_dsn(database), folder)
-    if applied and folder == MIGRATIONS:
-        with psycopg.connect(server.owner_dsn(database)) as owner:
-            owner.execute(_EMBEDDED_PEOPLE.read_bytes())
+    applied = migrate(server.owner_dsn(database))
+    _run_if_new(server.owner_dsn(database), PEOPLE, "function credits.create_demo_user")
     return applied
 
 
 def bootstrap(superuser_dsn: str) -> None:
     """Give an empty database what every Supabase project has. Does nothing when it has it already."""
-    text = BOOTSTRAP.read_text(encoding="utf-8")
-    stamp = f"bootstrap {sha256(text.encode()).hexdigest()[:16]}"
-    with psycopg.connect(superuser_dsn) as connection:
+    _run_if_new(superuser_dsn, BOOTSTRAP, "schema auth")
+
+
+def _run_if_new(dsn: str, script: Path, mark: str) -> None:
+    """Run a script unless this very text ran before; its hash is the comment of `mark`, something it creates."""
+    text = script.read_text(encoding="utf-8")
+    stamp = f"{script.stem} {sha256(text.encode()).hexdigest()[:16]}"
+    kind, name = mark.split()
+    find = {"schema": "to_regnamespace", "function": "to_regproc"}[kind]
+    catalog = {"schema": "pg_namespace", "function": "pg_proc"}[kind]
+    with connect(dsn) as connection:
         connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
-        current = connection.execute(_STAMP).fetchone()
+        current = connection.execute(
+            f"select obj_description({find}(%s)::oid, %s)", (name, catalog)
+        ).fetchone()
         if current != (stamp,):
-            _run(connection, text)
-            _run(connection, f"comment on schema auth is '{stamp}'")
+            run_script(connection, text)
+            run_script(connection, f"comment on {mark} is '{stamp}'")
 
 
 def migrate(owner_dsn: str, folder: Path = MIGRATIONS) -> list[str]:
@@ -73,11 +78,11 @@ def migrate(owner_dsn: str, folder: Path = MIGRATIONS) -> list[str]:
     ConfigError when history and files contradict each other, or when a file fails (nothing of it is kept).
     """
     files = read_migrations(folder)
-    with psycopg.connect(owner_dsn, autocommit=True) as connection:
+    with connect(owner_dsn, autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
         pending = _pending(files, _history(connection))
         if pending:
-            _run(connection, _HISTORY)
+            run_script(connection, _HISTORY)
         for migration in pending:
             _apply(connection, migration)
     return [migration.version for migration in pending]
@@ -140,7 +145,7 @@ def _is_text_of(statements: list[str], text: str) -> bool:
 def _apply(connection: Connection, migration: Migration) -> None:
     try:
         with connection.transaction():
-            _run(connection, migration.sql)
+            run_script(connection, migration.sql)
             connection.execute(
                 "insert into supabase_migrations.schema_migrations (version, name, statements)"
                 " values (%s, %s, %s)",
@@ -151,8 +156,3 @@ def _apply(connection: Connection, migration: Migration) -> None:
         line = f" (line {migration.sql.count(chr(10), 0, int(position)) + 1})" if position else ""
         message = f"Migration {migration.path.name} failed{line}: {error.diag.message_primary}"
         raise ConfigError(message) from error
-
-
-def _run(connection: Connection, text: str) -> None:
-    """Run a script of our own; without parameters it goes as one message and may hold many statements."""
-    connection.execute(cast(Query, text.encode()))

@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
+
 from credits_core.errors import ConfigError
 
 _SETTLE_SECONDS = 300
@@ -28,21 +31,24 @@ class Postmaster:
             lines = _lines(folder)
             if not lines or not _serves(lines, folder):
                 return None
-            if len(lines) >= 8 and lines[7] == "ready":
+            if len(lines) >= 8 and lines[7] == "ready" and _answers(lines):
                 return cls(int(lines[0]), int(lines[3]), Path(lines[4]))
             time.sleep(0.02)
         raise ConfigError(f"The database in {folder} neither starts nor stops; see server.log there.")
 
     @staticmethod
-    def forget_dead(folder: Path) -> None:
-        """Remove the file of a server that was killed.
+    def forget_dead(folder: Path, socket_dir: Path) -> None:
+        """Remove the lock files of a server that was killed; `socket_dir` is for this server alone.
 
-        PostgreSQL does so itself unless the number went to another process of the same user, as happens in
-        a restarted container. It still refuses to start while processes of the old server live.
+        PostgreSQL does so itself unless the number went to another process of the same user or its process
+        is not buried yet, as happens in containers. It still will not start beside living ones of the old.
         """
-        lines = _lines(folder)
-        if lines and not _serves(lines, folder):
+        if lines := _lines(folder):
+            if _serves(lines, folder):
+                return
             (folder / "postmaster.pid").unlink(missing_ok=True)
+        for lock in socket_dir.glob(".s.PGSQL.*.lock"):
+            lock.unlink(missing_ok=True)
 
 
 def _lines(folder: Path) -> list[str]:
@@ -59,6 +65,12 @@ def _lines(folder: Path) -> list[str]:
 def _serves(lines: list[str], folder: Path) -> bool:
     """Whether the process named in the file serves this very folder; another may have got its number."""
     return lines[0].isdigit() and str(folder) in _command_line(int(lines[0]))
+
+
+def _answers(lines: list[str]) -> bool:
+    """Whether it takes connections: the file of one that is being killed still says "ready"."""
+    place = make_conninfo(host=lines[4], port=lines[3], connect_timeout=5)
+    return PGconn.ping(place.encode()) == Ping.OK
 
 
 def _command_line(pid: int) -> list[str]:

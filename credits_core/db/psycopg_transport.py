@@ -115,5 +115,10 @@ def _time_limit(role: str) -> str:
 
 def _refuse_dead(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     """An idle connection has nothing to say: if it can be read, the server closed it. Costs no round trip."""
-    if connection.closed or select.select([connection.fileno()], [], [], 0)[0]:
-        raise psycopg.OperationalError("the server closed the connection")
+    if not connection.closed:
+        socket = select.poll()
+        socket.register(connection.fileno(), select.POLLIN)
+        if not socket.poll(0):
+            return
+        connection.close()
+    raise psycopg.OperationalError("the server closed the connection")
