@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from credits_core.db.port import SERVICE, Database, Identity
 from credits_core.errors import Conflict, IdempotencyKeyReused, InvalidRequest, NotFound, StripeUnavailable
 from credits_core.stripe_gateway import StripeGateway
-from credits_core.stripe_types import SessionState
+from credits_core.stripe_shapes import SessionState
 
 RETURN_PAGE = "/checkout_return?session_id={CHECKOUT_SESSION_ID}"
 CANCEL_PAGE = "/buy?canceled="
@@ -32,8 +32,14 @@ class Parts(Protocol):
 
 
 def start_checkout(
-    parts: Parts, identity: Identity, *, base_url: str, package: str | None = None,
-    amount_cents: int | None = None, flow: str = "checkout", idempotency_key: str | None = None,
+    parts: Parts,
+    identity: Identity,
+    *,
+    base_url: str,
+    package: str | None = None,
+    amount_cents: int | None = None,
+    flow: str = "checkout",
+    idempotency_key: str | None = None,
     account_id: int | None = None,
 ) -> dict[str, Any]:
     """Buy a package (or a custom amount) as `identity`: the purchase, with the `url` of the page to pay on.
@@ -45,8 +51,13 @@ def start_checkout(
     slash at the end. Raises StripeUnavailable when Stripe does not answer: the same key may be used again.
     """
     purchase: dict[str, Any] = parts.db.call(
-        "create_purchase", identity, package=package, amount_cents=amount_cents, flow=flow,
-        idempotency_key=idempotency_key or f"purchase-{uuid.uuid4()}", livemode=parts.stripe.livemode,
+        "create_purchase",
+        identity,
+        package=package,
+        amount_cents=amount_cents,
+        flow=flow,
+        idempotency_key=idempotency_key or f"purchase-{uuid.uuid4()}",
+        livemode=parts.stripe.livemode,
         account_id=account_id,
     )
     if purchase["session_id"] is not None or purchase["status"] != "created":
@@ -58,14 +69,20 @@ def find_at_stripe(parts: Parts, purchase: Mapping[str, Any]) -> SessionState | 
     """What Stripe made for a purchase whose answer was lost, or None when it made nothing."""
     created = datetime.fromisoformat(purchase["created_at"]).timestamp()
     return parts.stripe.find(
-        purchase["purchase_id"], purchase["flow"], int(created) - CLOCK_TOLERANCE_SECONDS)
+        purchase["purchase_id"], purchase["flow"], int(created) - CLOCK_TOLERANCE_SECONDS
+    )
 
 
 def record_opened(db: Database, state: SessionState, purchase_id: str) -> dict[str, Any]:
     """Record what Stripe answered for a purchase; recording the same answer twice changes nothing."""
     opened: dict[str, Any] = db.call(
-        "open_purchase", SERVICE, purchase_id=purchase_id, session_id=state.session_id, url=state.url,
-        payment_intent_id=state.payment_intent_id, client_secret=state.client_secret,
+        "open_purchase",
+        SERVICE,
+        purchase_id=purchase_id,
+        session_id=state.session_id,
+        url=state.url,
+        payment_intent_id=state.payment_intent_id,
+        client_secret=state.client_secret,
         expires_at=state.expires,
     )
     return opened
@@ -76,18 +93,28 @@ def _open(parts: Parts, purchase: dict[str, Any], base_url: str) -> dict[str, An
     try:
         state = _ask_stripe(parts, purchase, base_url)
     except (InvalidRequest, NotFound) as error:
-        parts.db.call("fail_purchase", SERVICE, purchase_id=purchase_id, status="failed",
-            reason=error.message)
+        parts.db.call(
+            "fail_purchase", SERVICE, purchase_id=purchase_id, status="failed", reason=error.message
+        )
         raise InvalidRequest(
             f"This cannot be bought right now. {error.message} An administrator can put it right with"
-            " “python -m credits_core stripe-sync”.", detail=error.detail) from error
+            " “python -m credits_core stripe-sync”.",
+            detail=error.detail,
+        ) from error
     if (state.amount_subtotal, state.currency) != (purchase["price_cents"], purchase["currency"]):
         # A synced price that no longer is the package's: nobody may pay it.
         parts.stripe.expire_session(state.session_id)
-        parts.db.call("fail_purchase", SERVICE, purchase_id=purchase_id, status="failed",
-                      reason="The price at Stripe is not the package's price.")
-        raise Conflict("The price at Stripe is not yet this package's price; nothing was charged. Buy again after"
-                       " an administrator has run “python -m credits_core stripe-sync”.")
+        parts.db.call(
+            "fail_purchase",
+            SERVICE,
+            purchase_id=purchase_id,
+            status="failed",
+            reason="The price at Stripe is not the package's price.",
+        )
+        raise Conflict(
+            "The price at Stripe is not yet this package's price; nothing was charged. Buy again after"
+            " an administrator has run “python -m credits_core stripe-sync”."
+        )
     return record_opened(parts.db, state, purchase_id)
 
 
@@ -96,7 +123,8 @@ def _ask_stripe(parts: Parts, purchase: dict[str, Any], base_url: str) -> Sessio
         if purchase["flow"] == "payment_intent":
             return parts.stripe.create_payment_intent(purchase)
         return parts.stripe.create_checkout_session(
-            purchase, f"{base_url}{RETURN_PAGE}", f"{base_url}{CANCEL_PAGE}{purchase['purchase_id']}")
+            purchase, f"{base_url}{RETURN_PAGE}", f"{base_url}{CANCEL_PAGE}{purchase['purchase_id']}"
+        )
     except IdempotencyKeyReused as error:
         # Asked before a crash, from another address of this app or with another e-mail address: take that
         # answer.

@@ -18,7 +18,7 @@ from credits_core.checkout import Parts, find_at_stripe, record_opened
 from credits_core.db.port import SERVICE, Database, Identity
 from credits_core.errors import CreditsError, InvalidRequest, NotFound, StripeUnavailable
 from credits_core.stripe_gateway import StripeGateway
-from credits_core.stripe_types import StripeEvent
+from credits_core.stripe_shapes import StripeEvent
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +32,22 @@ ABANDONED_SECONDS = 600
 PAYABLE_SECONDS = 86_400
 GIVEN_UP_SECONDS = PAYABLE_SECONDS + 3600
 
-SESSION_EVENTS = frozenset({
-    "checkout.session.completed", "checkout.session.async_payment_succeeded",
-    "checkout.session.async_payment_failed", "checkout.session.expired",
-})
-INTENT_EVENTS = frozenset({
-    "payment_intent.succeeded", "payment_intent.processing", "payment_intent.payment_failed",
-    "payment_intent.canceled",
-})
+SESSION_EVENTS = frozenset(
+    {
+        "checkout.session.completed",
+        "checkout.session.async_payment_succeeded",
+        "checkout.session.async_payment_failed",
+        "checkout.session.expired",
+    }
+)
+INTENT_EVENTS = frozenset(
+    {
+        "payment_intent.succeeded",
+        "payment_intent.processing",
+        "payment_intent.payment_failed",
+        "payment_intent.canceled",
+    }
+)
 
 
 def fulfill(parts: Parts, identity: Identity, session_id: str) -> dict[str, Any]:
@@ -61,21 +69,28 @@ def fulfill_session(db: Database, stripe: StripeGateway, session_id: str) -> dic
     if answer["newly_credited"]:
         logger.info("purchase credited", extra=known)
     elif answer["status"] == "review":
-        logger.warning("purchase needs review", extra={"purchase": answer["purchase_id"],
-                                                       "reason": answer["review_reason"]})
+        logger.warning(
+            "purchase needs review",
+            extra={"purchase": answer["purchase_id"], "reason": answer["review_reason"]},
+        )
     return answer
 
 
 def check_session_id(session_id: str) -> None:
     """InvalidRequest, with what to do, for everything that cannot be the id of a session or intent."""
     if not session_id:
-        raise InvalidRequest("There is no session_id; come here from the payment page, or see your purchases.")
+        raise InvalidRequest(
+            "There is no session_id; come here from the payment page, or see your purchases."
+        )
     if session_id == PLACEHOLDER:
-        raise InvalidRequest(f"{PLACEHOLDER} is where Stripe puts the id of the session; use the id that"
-                             " checkout answered, it begins with cs_.")
+        raise InvalidRequest(
+            f"{PLACEHOLDER} is where Stripe puts the id of the session; use the id that"
+            " checkout answered, it begins with cs_."
+        )
     if not _ID.fullmatch(session_id):
-        raise InvalidRequest("This is not the id of a Stripe session; it begins with cs_, or with pi_ for a"
-                             " PaymentIntent.")
+        raise InvalidRequest(
+            "This is not the id of a Stripe session; it begins with cs_, or with pi_ for a PaymentIntent."
+        )
 
 
 def receive_webhook(parts: Parts, payload: bytes, signature: str | None) -> dict[str, Any]:
@@ -86,15 +101,24 @@ def receive_webhook(parts: Parts, payload: bytes, signature: str | None) -> dict
     """
     db, stripe = parts.db, parts.stripe
     event = stripe.construct_event(payload, signature)
-    seen = db.call("record_stripe_event", SERVICE, event_id=event.event_id, type=event.type,
-                   livemode=event.livemode, object_id=event.object_id, payload=event.payload)
+    seen = db.call(
+        "record_stripe_event",
+        SERVICE,
+        event_id=event.event_id,
+        type=event.type,
+        livemode=event.livemode,
+        object_id=event.object_id,
+        payload=event.payload,
+    )
     answer = {"event_id": event.event_id, "type": event.type}
     if seen["processed"]:
         return answer | {"outcome": "duplicate"}
     try:
         outcome = _process(db, stripe, event)
     except CreditsError as error:
-        db.call("finish_stripe_event", SERVICE, event_id=event.event_id, outcome="failed", error=error.message)
+        db.call(
+            "finish_stripe_event", SERVICE, event_id=event.event_id, outcome="failed", error=error.message
+        )
         raise
     db.call("finish_stripe_event", SERVICE, event_id=event.event_id, outcome=outcome)
     return answer | {"outcome": outcome}
@@ -110,7 +134,9 @@ def _process(db: Database, stripe: StripeGateway, event: StripeEvent) -> str:
         fulfill_session(db, stripe, session_id)
     except (NotFound, InvalidRequest) as error:
         # Something else is sold on this Stripe account, or the object is gone: sending it again would not help.
-        logger.info("stripe event is not about a purchase", extra={"event": event.event_id, "why": error.message})
+        logger.info(
+            "stripe event is not about a purchase", extra={"event": event.event_id, "why": error.message}
+        )
         return "ignored"
     return "processed"
 
@@ -128,8 +154,9 @@ def poll(db: Database, stripe: StripeGateway, *, limit: int = 100) -> dict[str, 
             answer = _settle(parts, purchase)
         except CreditsError as error:
             counts["failed"] += 1
-            logger.warning("purchase could not be polled: %s", error.message,
-                           extra={"purchase": purchase["purchase_id"]})
+            logger.warning(
+                "purchase could not be polled: %s", error.message, extra={"purchase": purchase["purchase_id"]}
+            )
             if isinstance(error, StripeUnavailable):
                 break
             continue
@@ -181,5 +208,6 @@ def _recovered(parts: Parts, purchase: dict[str, Any], age: float) -> str | None
 
 def _end(parts: Parts, purchase: dict[str, Any], reason: str) -> dict[str, Any]:
     answer: dict[str, Any] = parts.db.call(
-        "fail_purchase", SERVICE, purchase_id=purchase["purchase_id"], status="expired", reason=reason)
+        "fail_purchase", SERVICE, purchase_id=purchase["purchase_id"], status="expired", reason=reason
+    )
     return answer

@@ -45,9 +45,15 @@ def sync(db: Database, stripe: StripeGateway) -> SyncReport:
         metadata = _metadata(offer["catalog"], package)
         _sync_product(stripe, key, package["name"], metadata, report)
         price_id = _sync_price(stripe, key, package, metadata, report)
-        db.call("set_stripe_price", SERVICE, catalog=offer["catalog"], package=package["code"],
+        db.call(
+            "set_stripe_price",
+            SERVICE,
+            catalog=offer["catalog"],
+            package=package["code"],
             product_id=key,
-                price_id=price_id, livemode=stripe.livemode)
+            price_id=price_id,
+            livemode=stripe.livemode,
+        )
         report.unchanged += report.changes == changes_before
     return report
 
@@ -60,12 +66,12 @@ def _metadata(catalog: str, package: dict[str, Any]) -> dict[str, str]:
 def _sync_product(
     stripe: StripeGateway, key: str, name: str, metadata: dict[str, str], report: SyncReport
 ) -> None:
-    product = stripe.product(key)
+    product = stripe.catalog.product(key)
     if product is None:
-        stripe.create_product(key, name, metadata)
+        stripe.catalog.create_product(key, name, metadata)
         report.products_created += 1
     elif (product.name, product.active) != (name, True) or not metadata.items() <= product.metadata.items():
-        stripe.update_product(key, name, metadata)
+        stripe.catalog.update_product(key, name, metadata)
         report.products_updated += 1
 
 
@@ -73,16 +79,16 @@ def _sync_price(
     stripe: StripeGateway, key: str, package: dict[str, Any], metadata: dict[str, str], report: SyncReport
 ) -> str:
     wanted = (key, package["currency"], package["price_cents"])
-    price = stripe.price(key)
+    price = stripe.catalog.price(key)
     if price is None or (price.product_id, price.currency, price.amount) != wanted:
-        new_id = stripe.create_price(*wanted, lookup_key=key, metadata=metadata)
+        new_id = stripe.catalog.create_price(*wanted, lookup_key=key, metadata=metadata)
         if price is None:
             report.prices_created += 1
         else:
-            stripe.archive_price(price.price_id)
+            stripe.catalog.archive_price(price.price_id)
             report.prices_replaced += 1
         return new_id
     if not price.active or not metadata.items() <= price.metadata.items():
-        stripe.update_price(price.price_id, metadata)
+        stripe.catalog.update_price(price.price_id, metadata)
         report.prices_updated += 1
     return price.price_id

@@ -42,8 +42,11 @@ _FILTERS = {"lookup_keys": "lookup_key", "types": "type", "ids": "id"}
 
 def _list(kind: str, url: str) -> Action:
     def action(ctx: Context, given: dict[str, Any]) -> Obj:
-        where = {_FILTERS.get(name, name): value for name, value in given.items()
-                 if name not in ("expand", "limit", "starting_after", "ending_before", "created")}
+        where = {
+            _FILTERS.get(name, name): value
+            for name, value in given.items()
+            if name not in ("expand", "limit", "starting_after", "ending_before", "created")
+        }
         return _page(ctx, kind, url, given, where, None)
 
     return action
@@ -56,16 +59,24 @@ def _session_items(ctx: Context, given: dict[str, Any], session_id: str) -> Obj:
     return _page(ctx, "item", sessions_url, given, {}, session_id)
 
 
-def _page(ctx: Context, kind: str, url: str, given: dict[str, Any], where: dict[str, Any],
-    parent: str | None) -> Obj:
+def _page(
+    ctx: Context, kind: str, url: str, given: dict[str, Any], where: dict[str, Any], parent: str | None
+) -> Obj:
     limit = given.get("limit", 10)
     if not 1 <= limit <= 100:
         raise StripeFault("Invalid limit: must be between 1 and 100.", param="limit")
     for name in ("starting_after", "ending_before"):
         if given.get(name) and ctx.store.get(kind, given[name]) is None:
             raise missing(kind, given[name], name)
-    found, more = ctx.store.page(kind, where, limit=limit, parent=parent, after=given.get("starting_after"),
-                                 before=given.get("ending_before"), created=given.get("created"))
+    found, more = ctx.store.page(
+        kind,
+        where,
+        limit=limit,
+        parent=parent,
+        after=given.get("starting_after"),
+        before=given.get("ending_before"),
+        created=given.get("created"),
+    )
     return {"object": "list", "data": found, "has_more": more, "url": url}
 
 
@@ -80,6 +91,7 @@ def _resource(kind: str, path: str, listing: dict[str, forms.Spec]) -> list[Endp
     ]
 
 
+# fmt: off
 ENDPOINTS: list[Endpoint] = [
     *_resource("product", "/products", params.PRODUCT_LIST),
     _endpoint("POST", "/products", params.PRODUCT_CREATE, catalog_api.create_product),
@@ -103,6 +115,7 @@ ENDPOINTS: list[Endpoint] = [
     *_resource("dispute", "/disputes", params.OF_PAYMENT_LIST),
     *_resource("event", "/events", params.EVENT_LIST),
 ]
+# fmt: on
 
 
 def run(ctx: Context, method: str, path: str, form: str) -> tuple[int, Obj, bool]:
@@ -122,13 +135,15 @@ def run(ctx: Context, method: str, path: str, form: str) -> tuple[int, Obj, bool
     key = ctx.idempotency_key if method == "POST" else None
     fingerprint = hashlib.sha256(json.dumps([method, path, given], sort_keys=True).encode()).hexdigest()
     kept = ctx.store.db.execute(
-        "select fingerprint, status, body from idempotency where key = ?", (key,)).fetchone()
+        "select fingerprint, status, body from idempotency where key = ?", (key,)
+    ).fetchone()
     if kept:
         if kept[0] != fingerprint:
             raise StripeFault(
                 "Keys for idempotent requests can only be used with the same parameters they were first used"
                 f" with. Try using a key other than '{key}' if you meant to execute a different request.",
-                kind="idempotency_error")
+                kind="idempotency_error",
+            )
         return int(kept[1]), json.loads(kept[2]), True
     status, body = 200, {}
     try:
@@ -140,8 +155,9 @@ def run(ctx: Context, method: str, path: str, form: str) -> tuple[int, Obj, bool
             raise
         status, body = fault.status, fault.body
     if key:
-        ctx.store.db.execute("insert into idempotency values (?, ?, ?, ?)",
-            (key, fingerprint, status, json.dumps(body)))
+        ctx.store.db.execute(
+            "insert into idempotency values (?, ?, ?, ?)", (key, fingerprint, status, json.dumps(body))
+        )
     return status, body, False
 
 
@@ -151,12 +167,20 @@ def expand(ctx: Context, obj: Obj, path: str) -> None:
     head, _, rest = path.partition(".")
     if head == "line_items" and obj.get("object") == "checkout.session":
         url = f"/v1/checkout/sessions/{obj['id']}/line_items"
-        obj[head] = {"object": "list", "data": sessions.line_items(ctx, obj["id"]), "has_more": False,
-            "url": url}
+        obj[head] = {
+            "object": "list",
+            "data": sessions.line_items(ctx, obj["id"]),
+            "has_more": False,
+            "url": url,
+        }
     elif head == "refunds" and obj.get("object") == "charge":
         found = ctx.store.find("refund", {"charge": obj["id"]})
-        obj[head] = {"object": "list", "data": found, "has_more": False,
-            "url": f"/v1/charges/{obj['id']}/refunds"}
+        obj[head] = {
+            "object": "list",
+            "data": found,
+            "has_more": False,
+            "url": f"/v1/charges/{obj['id']}/refunds",
+        }
     elif head not in obj:
         raise StripeFault(f"This property cannot be expanded ({path}).", param="expand")
     elif isinstance(obj[head], str):

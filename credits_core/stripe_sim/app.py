@@ -48,12 +48,16 @@ async def _api(simulator: Simulator, request: Request) -> Response:
 def _control(simulator: Simulator, action: control.Action) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
         if not guard.may_control(request.client.host if request.client else None, request.headers):
-            return JSONResponse(StripeFault("The control plane answers only programs on this machine.").body,
-                403)
+            return JSONResponse(
+                StripeFault("The control plane answers only programs on this machine.").body, 403
+            )
         try:
             body = _json_object(await _body(request))
-            return JSONResponse(await run_in_threadpool(
-                action, simulator, hosted_page.base_of(request), body, *request.path_params.values()))
+            return JSONResponse(
+                await run_in_threadpool(
+                    action, simulator, hosted_page.base_of(request), body, *request.path_params.values()
+                )
+            )
         except StripeFault as fault:
             return JSONResponse(fault.body, fault.status)
 

@@ -27,11 +27,17 @@ _CARDS = [
     Card("4242424242424242", "visa"),
     Card("5555555555554444", "mastercard"),
     Card("4000000000000002", "visa", declined=("card_declined", "generic_decline", _DECLINED)),
-    Card("4000000000009995", "visa",
-         declined=("card_declined", "insufficient_funds", "Your card has insufficient funds.")),
+    Card(
+        "4000000000009995",
+        "visa",
+        declined=("card_declined", "insufficient_funds", "Your card has insufficient funds."),
+    ),
     Card("4000000000000069", "visa", declined=("expired_card", None, "Your card has expired.")),
-    Card("4000000000000127", "visa",
-        declined=("incorrect_cvc", None, "Your card's security code is incorrect.")),
+    Card(
+        "4000000000000127",
+        "visa",
+        declined=("incorrect_cvc", None, "Your card's security code is incorrect."),
+    ),
     Card("4000002500003155", "visa", challenge=True),
     Card("4000002760003184", "visa", challenge=True),
     Card("4000000000000259", "visa", disputed=True),
@@ -50,6 +56,7 @@ BY_NAME = {
 }
 
 
+# fmt: off
 def payment_method(card: Card, now: int, email: str | None) -> Obj:
     """A new PaymentMethod of that card; of its number only the last four digits are kept."""
     return {
@@ -71,6 +78,7 @@ def billing_details(email: str | None) -> Obj:
     """Who pays, as PaymentMethod and Charge show it."""
     address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
     return {"address": address, "email": email, "name": None, "phone": None, "tax_id": None}
+# fmt: on
 
 
 _CHECKS = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"}

@@ -12,6 +12,7 @@ from credits_core.stripe_sim.store import Obj, new_id
 Params = dict[str, Any]
 
 
+# fmt: off
 def create_product(ctx: Context, params: Params, *, active: bool = True) -> Obj:
     """A new product; an `id` of one's own is allowed, once."""
     store, now = ctx.store, ctx.store.now()
@@ -30,6 +31,7 @@ def create_product(ctx: Context, params: Params, *, active: bool = True) -> Obj:
     })
     ctx.emit("product.created", product)
     return product
+# fmt: on
 
 
 def update_product(ctx: Context, params: Params, product_id: str) -> Obj:
@@ -40,6 +42,7 @@ def update_product(ctx: Context, params: Params, product_id: str) -> Obj:
     return product
 
 
+# fmt: off
 def create_price(ctx: Context, params: Params, *, active: bool = True) -> Obj:
     """A new one-time price. `lookup_key` is unique among prices; `transfer_lookup_key` moves it here."""
     currency, amount = checked_currency(params["currency"]), params["unit_amount"]
@@ -65,6 +68,7 @@ def create_price(ctx: Context, params: Params, *, active: bool = True) -> Obj:
     })
     ctx.emit("price.created", price)
     return price
+# fmt: on
 
 
 def update_price(ctx: Context, params: Params, price_id: str) -> Obj:
@@ -76,6 +80,7 @@ def update_price(ctx: Context, params: Params, price_id: str) -> Obj:
     return price
 
 
+# fmt: off
 def create_customer(ctx: Context, params: Params) -> Obj:
     """A new customer."""
     customer = ctx.store.add({
@@ -91,6 +96,7 @@ def create_customer(ctx: Context, params: Params) -> Obj:
     })
     ctx.emit("customer.created", customer)
     return customer
+# fmt: on
 
 
 def checked_currency(text: str) -> str:

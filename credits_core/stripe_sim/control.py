@@ -145,11 +145,14 @@ def shuffle(sim: Simulator, base: str, body: Body) -> Obj:
 
 
 def _pending(sim: Simulator, body: Body, *, pending_only: bool = True) -> list[tuple[int, str]]:
-    text = ("select d.id, d.event from deliveries d join objects e on e.id = d.event where"
-            " (?1 is null or d.event = ?1) and (?2 is null or json_extract(e.body, '$.type') = ?2)"
-            " and (not ?3 or d.status = 'pending') order by d.position limit ?4")
+    text = (
+        "select d.id, d.event from deliveries d join objects e on e.id = d.event where"
+        " (?1 is null or d.event = ?1) and (?2 is null or json_extract(e.body, '$.type') = ?2)"
+        " and (not ?3 or d.status = 'pending') order by d.position limit ?4"
+    )
     found = sim.store.db.execute(
-        text, (body.get("event"), body.get("type"), pending_only, body.get("limit", -1))).fetchall()
+        text, (body.get("event"), body.get("type"), pending_only, body.get("limit", -1))
+    ).fetchall()
     return [(int(number), str(event)) for number, event in found]
 
 
@@ -181,6 +184,7 @@ def _whole(value: Any, name: str) -> int:
 
 
 Action = Callable[..., Obj]
+# fmt: off
 ROUTES: dict[str, Action] = {
     "sessions/{id}/pay": pay_session, "sessions/{id}/expire": expire_session, "sessions/{id}/alter": alter,
     "payment_intents/{id}/pay": pay_intent, "payment_intents/{id}/alter": alter,
@@ -190,3 +194,4 @@ ROUTES: dict[str, Action] = {
     "webhooks/drop": drop, "webhooks/duplicate": duplicate, "webhooks/delay": delay,
     "webhooks/shuffle": shuffle,
 }
+# fmt: on

@@ -10,9 +10,15 @@ class StripeFault(Exception):
     """An error answer. `keeps_effects` is true where Stripe records the failed attempt (a declined card)."""
 
     def __init__(
-        self, message: str, *, status: int = 400, kind: str = "invalid_request_error",
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        kind: str = "invalid_request_error",
         code: str | None = None,
-        param: str | None = None, keeps_effects: bool = False, **more: object,
+        param: str | None = None,
+        keeps_effects: bool = False,
+        **more: object,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -42,6 +48,7 @@ def unauthorized(key_shown: str | None) -> StripeFault:
     if key_shown is None:
         return StripeFault(
             "You did not provide an API key. You need to provide your API key in the Authorization header, "
-            "using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').", status=401,
+            "using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
+            status=401,
         )
     return StripeFault(f"Invalid API Key provided: {key_shown}", status=401)

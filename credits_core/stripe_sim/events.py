@@ -24,12 +24,19 @@ class Context:
     def emit(self, kind: str, obj: Obj) -> Obj:
         """Record an event about the object as it is now and queue it for the configured webhook endpoint."""
         endpoint = self.store.setting("webhook")
-        event = self.store.add({
-            "id": new_id("evt_"), "object": "event", "api_version": API_VERSION, "created": self.store.now(),
-            "data": {"object": obj}, "livemode": False, "pending_webhooks": 1 if endpoint else 0,
-            "type": kind,
-            "request": {"id": self.request_id, "idempotency_key": self.idempotency_key},
-        })
+        event = self.store.add(
+            {
+                "id": new_id("evt_"),
+                "object": "event",
+                "api_version": API_VERSION,
+                "created": self.store.now(),
+                "data": {"object": obj},
+                "livemode": False,
+                "pending_webhooks": 1 if endpoint else 0,
+                "type": kind,
+                "request": {"id": self.request_id, "idempotency_key": self.idempotency_key},
+            }
+        )
         if endpoint:
             self.enqueue(event["id"])
         return event
@@ -38,7 +45,9 @@ class Context:
         """Queue one more delivery of an event, behind all others."""
         self.store.db.execute(
             "insert into deliveries (event, position, not_before)"
-            " select ?, coalesce(max(position), 0) + 1, 0 from deliveries", (event_id,))
+            " select ?, coalesce(max(position), 0) + 1, 0 from deliveries",
+            (event_id,),
+        )
 
     def at(self, moment: int, action: str, object_id: str) -> None:
         """Do `expire` or `dispute` with an object when the simulator's clock reaches the moment."""

@@ -64,8 +64,9 @@ def _cast(spec: Spec, value: Any, path: str) -> Any:
         raise StripeFault("Invalid string: a single value is wanted.", param=path)
     if isinstance(spec, tuple):
         if value not in spec:
-            raise StripeFault(f"Invalid {path}: must be one of {', '.join(spec[:-1])}, or {spec[-1]}",
-                param=path)
+            raise StripeFault(
+                f"Invalid {path}: must be one of {', '.join(spec[:-1])}, or {spec[-1]}", param=path
+            )
         return value
     if spec is int:
         if not re.fullmatch(r"-?\d{1,18}", value):
@@ -94,8 +95,9 @@ def _metadata(value: Any, path: str) -> dict[str, str]:
 
 def _mapping(value: Any, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise StripeFault(f"Invalid object: {path} wants brackets.", code="parameter_invalid_object",
-            param=path)
+        raise StripeFault(
+            f"Invalid object: {path} wants brackets.", code="parameter_invalid_object", param=path
+        )
     return value
 
 

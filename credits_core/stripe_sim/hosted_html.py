@@ -82,14 +82,19 @@ def payment(session: Obj, items: list[Obj], error: str | None, email: str | None
     rows = "".join(
         f"<li><span>{escape(item['description'] or 'Item')}"
         f"{'' if item['quantity'] == 1 else ' × ' + str(item['quantity'])}</span>"
-        f"<span>{escape(format_money(item['amount_total'], currency))}</span></li>" for item in items)
+        f"<span>{escape(format_money(item['amount_total'], currency))}</span></li>"
+        for item in items
+    )
     cancel = session["cancel_url"]
     shown_error = f'<p class="error" role="alert" id="error">{escape(error)}</p>' if error else ""
     body = _PAYMENT.substitute(
         back=f'<a class="back" href="{escape(cancel)}">&larr; Cancel and go back</a>' if cancel else "",
-        total=escape(format_money(session["amount_total"], currency)), items=rows, error=shown_error,
+        total=escape(format_money(session["amount_total"], currency)),
+        items=rows,
+        error=shown_error,
         email=escape(email or session["customer_email"] or ""),
-        invalid=' aria-invalid="true"' if error else "")
+        invalid=' aria-invalid="true"' if error else "",
+    )
     return _page("Pay " + format_money(session["amount_total"], currency), body, "checkout")
 
 
@@ -102,8 +107,11 @@ def challenge(intent: Obj) -> str:
 def receipt(charge: Obj) -> str:
     """A receipt: what was paid, with which card, and what was given back."""
     currency, card = charge["currency"], charge["payment_method_details"]["card"]
-    lines = [("Amount paid", format_money(charge["amount"], currency)),
-             ("Card", f"{card['brand'].title()} ending in {card['last4']}"), ("Receipt", charge["id"])]
+    lines = [
+        ("Amount paid", format_money(charge["amount"], currency)),
+        ("Card", f"{card['brand'].title()} ending in {card['last4']}"),
+        ("Receipt", charge["id"]),
+    ]
     if charge["amount_refunded"]:
         lines.insert(1, ("Refunded", format_money(charge["amount_refunded"], currency)))
     rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in lines)
@@ -113,8 +121,9 @@ def receipt(charge: Obj) -> str:
 def notice(title: str, text: str, link: str | None) -> str:
     """A page with one sentence and, when there is one, the way back to the shop."""
     back = f'<p><a class="back" href="{escape(link)}">Back to the shop</a></p>' if link else ""
-    return _page(title,
-        f'<section class="card"><h1>{escape(title)}</h1><p>{escape(text)}</p>{back}</section>')
+    return _page(
+        title, f'<section class="card"><h1>{escape(title)}</h1><p>{escape(text)}</p>{back}</section>'
+    )
 
 
 def _page(title: str, body: str, kind: str = "single") -> str:

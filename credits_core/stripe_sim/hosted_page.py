@@ -28,8 +28,9 @@ def routes(simulator: Simulator) -> list[Route]:
     """The pages' routes, relative to where the simulator is mounted."""
     return [
         Route("/pay/{id}", _route(simulator, show_payment, pay), methods=["GET", "POST"]),
-        Route("/challenge/{id}", _route(simulator, show_challenge, answer_challenge),
-            methods=["GET", "POST"]),
+        Route(
+            "/challenge/{id}", _route(simulator, show_challenge, answer_challenge), methods=["GET", "POST"]
+        ),
         Route("/receipts/{id}", _route(simulator, show_receipt, show_receipt)),
         Route("/static/pay.css", _style),
     ]
@@ -51,9 +52,11 @@ def show_payment(sim: Simulator, base: str, session_id: str, _form: dict[str, st
     if session["status"] == "complete":
         return _notice("This payment is complete", "Nothing more is to be paid here.", _success(session))
     if session["status"] == "expired":
-        return _notice("This payment page has expired",
+        return _notice(
+            "This payment page has expired",
             "No money was taken. Go back to the shop and start again.",
-                       session["cancel_url"])
+            session["cancel_url"],
+        )
     error = ((known or {}).get("last_payment_error") or {}).get("message")
     return _html(hosted_html.payment(session, items, error), session)
 
@@ -81,8 +84,9 @@ def show_challenge(sim: Simulator, base: str, intent_id: str, _form: dict[str, s
         intent = ctx.store.get("payment_intent", intent_id)
         session = _session_of(sim, intent)
     if intent is None or intent["status"] != "requires_action":
-        return _notice("Nothing to confirm", "This payment does not wait for a confirmation.", None,
-            status=404)
+        return _notice(
+            "Nothing to confirm", "This payment does not wait for a confirmation.", None, status=404
+        )
     return _html(hosted_html.challenge(intent), session, intent)
 
 
@@ -155,15 +159,25 @@ def _notice(title: str, text: str, link: str | None, *, status: int = 200) -> Re
 
 def _html(page: str, session: Obj | None, intent: Obj | None = None, *, status: int = 200) -> Response:
     # Browsers hold redirects after a form to form-action as well, so the shop's own origin has to be named.
-    back = session["success_url"] if session else (
-        ((intent or {}).get("next_action") or {}).get("redirect_to_url") or {}).get("return_url")
+    back = (
+        session["success_url"]
+        if session
+        else (((intent or {}).get("next_action") or {}).get("redirect_to_url") or {}).get("return_url")
+    )
     parts = urlsplit(back or "")
     shop = f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
-    return Response(page, status, media_type="text/html; charset=utf-8", headers={
-        "Content-Security-Policy": f"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none';"
-                                   f" frame-ancestors 'none'; form-action 'self'{shop}",
-        "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
-    })
+    return Response(
+        page,
+        status,
+        media_type="text/html; charset=utf-8",
+        headers={
+            "Content-Security-Policy": f"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none';"
+            f" frame-ancestors 'none'; form-action 'self'{shop}",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+        },
+    )
 
 
 async def _style(_request: Request) -> Response:

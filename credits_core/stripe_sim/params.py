@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from credits_core.stripe_sim.forms import METADATA, Spec
 
+# fmt: off
 EXPAND: dict[str, Spec] = {"expand": [str]}
 PAGE: dict[str, Spec] = {**EXPAND, "limit": int, "starting_after": str, "ending_before": str}
 CREATED: dict[str, Spec] = {"created": {"gt": int, "gte": int, "lt": int, "lte": int}}
@@ -91,3 +92,4 @@ REFUND_CREATE: dict[str, Spec] = {
 OF_PAYMENT_LIST: dict[str, Spec] = {**PAGE, **CREATED, "charge": str, "payment_intent": str}
 CHARGE_LIST: dict[str, Spec] = {**PAGE, **CREATED, "customer": str, "payment_intent": str}
 EVENT_LIST: dict[str, Spec] = {**PAGE, **CREATED, "type": str, "types": [str]}
+# fmt: on

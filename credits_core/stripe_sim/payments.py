@@ -13,12 +13,14 @@ from credits_core.stripe_sim.store import Obj, new_id
 
 Params = dict[str, Any]
 _AUTHENTICATION_FAILED = (
-    "payment_intent_authentication_failure", None,
+    "payment_intent_authentication_failure",
+    None,
     "We are unable to authenticate your payment method. Please choose a different payment method and try"
     " again.",
 )
 
 
+# fmt: off
 def create_intent(ctx: Context, params: Params, *, session_id: str | None = None) -> Obj:
     """A new PaymentIntent, confirmed at once when `confirm` is given."""
     amount, currency = params["amount"], checked_currency(params["currency"])
@@ -48,6 +50,7 @@ def create_intent(ctx: Context, params: Params, *, session_id: str | None = None
     }, {"session": session_id})
     ctx.emit("payment_intent.created", intent)
     return confirm_intent(ctx, params, intent_id) if params.get("confirm") else intent
+# fmt: on
 
 
 def confirm_intent(ctx: Context, params: Params, intent_id: str) -> Obj:
@@ -59,14 +62,25 @@ def confirm_intent(ctx: Context, params: Params, intent_id: str) -> Obj:
     number = ctx.store.private(name).get("number") if saved else cards.BY_NAME.get(name)
     if number is None:
         raise StripeFault(f"No such PaymentMethod: '{name}'", code="resource_missing", param="payment_method")
-    intent = present_card(ctx, intent_id, cards.BY_NUMBER[number], return_url=params.get("return_url"),
-                          email=params.get("receipt_email"), method=saved)
+    intent = present_card(
+        ctx,
+        intent_id,
+        cards.BY_NUMBER[number],
+        return_url=params.get("return_url"),
+        email=params.get("receipt_email"),
+        method=saved,
+    )
     raise_if_declined(intent)
     return intent
 
 
 def present_card(
-    ctx: Context, intent_id: str, card: cards.Card, *, return_url: str | None, email: str | None,
+    ctx: Context,
+    intent_id: str,
+    card: cards.Card,
+    *,
+    return_url: str | None,
+    email: str | None,
     method: Obj | None = None,
 ) -> Obj:
     """Try to pay the intent with the card: it ends succeeded, in need of 3-D Secure, or awaiting another
@@ -78,11 +92,16 @@ def present_card(
     intent.update(payment_method=method["id"], last_payment_error=None, next_action=None)
     ctx.store.set_private(intent_id, number=card.number, email=email or intent["receipt_email"])
     if card.challenge:
-        intent.update(status="requires_action", next_action={
-            "type": "redirect_to_url",
-            "redirect_to_url": {"return_url": return_url,
-                                "url": f"{ctx.hosted_base(return_url)}/challenge/{intent_id}"},
-        })
+        intent.update(
+            status="requires_action",
+            next_action={
+                "type": "redirect_to_url",
+                "redirect_to_url": {
+                    "return_url": return_url,
+                    "url": f"{ctx.hosted_base(return_url)}/challenge/{intent_id}",
+                },
+            },
+        )
         ctx.emit("payment_intent.requires_action", ctx.store.save(intent))
         return intent
     return _refused(ctx, intent, method, card.declined) if card.declined else _paid(ctx, intent, method, card)
@@ -107,15 +126,18 @@ def cancel_intent(ctx: Context, params: Params, intent_id: str) -> Obj:
     """Cancel what is not yet paid."""
     intent = payable(ctx, intent_id)
     if ctx.store.private(intent_id).get("session"):
-        raise StripeFault("You cannot cancel a PaymentIntent of a Checkout Session; expire the session"
-                          " instead.", code="payment_intent_unexpected_state")
+        raise StripeFault(
+            "You cannot cancel a PaymentIntent of a Checkout Session; expire the session instead.",
+            code="payment_intent_unexpected_state",
+        )
     return mark_canceled(ctx, intent, params.get("cancellation_reason"))
 
 
 def mark_canceled(ctx: Context, intent: Obj, reason: str | None) -> Obj:
     """The intent, canceled, with its event."""
-    intent.update(status="canceled", canceled_at=ctx.store.now(), cancellation_reason=reason,
-        next_action=None)
+    intent.update(
+        status="canceled", canceled_at=ctx.store.now(), cancellation_reason=reason, next_action=None
+    )
     ctx.emit("payment_intent.canceled", ctx.store.save(intent))
     return intent
 
@@ -126,8 +148,10 @@ def payable(ctx: Context, intent_id: str) -> Obj:
     if intent is None:
         raise missing("payment_intent", intent_id)
     if intent["status"] in ("succeeded", "canceled"):
-        raise StripeFault(f"This PaymentIntent's state is {intent['status']}; it cannot be changed any more.",
-                          code="payment_intent_unexpected_state")
+        raise StripeFault(
+            f"This PaymentIntent's state is {intent['status']}; it cannot be changed any more.",
+            code="payment_intent_unexpected_state",
+        )
     return intent
 
 
@@ -135,8 +159,14 @@ def raise_if_declined(intent: Obj) -> None:
     """402 card_error carrying the intent, when its last attempt was declined."""
     if error := intent["last_payment_error"]:
         raise StripeFault(
-            error["message"], status=402, kind="card_error", code=error["code"], keeps_effects=True,
-            decline_code=error.get("decline_code"), charge=error.get("charge"), payment_intent=intent,
+            error["message"],
+            status=402,
+            kind="card_error",
+            code=error["code"],
+            keeps_effects=True,
+            decline_code=error.get("decline_code"),
+            charge=error.get("charge"),
+            payment_intent=intent,
             payment_method=error["payment_method"],
         )
 
@@ -145,8 +175,11 @@ def check_amount(amount: int, currency: str) -> None:
     """400 for an amount Stripe would not charge."""
     smallest = currencies.minimum(currency)
     if amount < smallest:
-        raise StripeFault(f"Amount must be at least {currencies.format_money(smallest, currency)}",
-                          code="amount_too_small", param="amount")
+        raise StripeFault(
+            f"Amount must be at least {currencies.format_money(smallest, currency)}",
+            code="amount_too_small",
+            param="amount",
+        )
     if amount > 99_999_999:
         raise StripeFault("Amount must be no more than 99999999", code="amount_too_large", param="amount")
 
@@ -180,6 +213,7 @@ def _refused(
     return intent
 
 
+# fmt: off
 def _charge(
     ctx: Context, intent: Obj, method: Obj, card: cards.Card, failure: tuple[str, str | None, str] | None
 ) -> Obj:
@@ -217,3 +251,4 @@ def _charge(
         "statement_descriptor_suffix": None, "status": "succeeded" if ok else "failed", "transfer_data": None,
         "transfer_group": None,
     })
+# fmt: on

@@ -11,6 +11,7 @@ from credits_core.stripe_sim.store import Obj, new_id
 Params = dict[str, Any]
 
 
+# fmt: off
 def create_refund(ctx: Context, params: Params) -> Obj:
     """Give back a charge, or part of it; never more than is left of it."""
     charge = _charge_of(ctx, params)
@@ -63,6 +64,7 @@ def open_dispute(ctx: Context, charge_id: str) -> Obj:
     ctx.store.save(charge)
     ctx.emit("charge.dispute.created", dispute)
     return dispute
+# fmt: on
 
 
 def _charge_of(ctx: Context, params: Params) -> Obj:

@@ -30,8 +30,11 @@ def create_session(ctx: Context, params: Params) -> Obj:
     now = ctx.store.now()
     expires_at = params.get("expires_at", now + _DAY)
     if not now + _HALF_HOUR <= expires_at <= now + _DAY:
-        raise StripeFault("The `expires_at` timestamp must be between 30 minutes and 24 hours from Checkout"
-                          " Session creation.", param="expires_at")
+        raise StripeFault(
+            "The `expires_at` timestamp must be between 30 minutes and 24 hours from Checkout"
+            " Session creation.",
+            param="expires_at",
+        )
     session_id = new_id("cs_test_", 58)
     items = [_line_item(ctx, item, index) for index, item in enumerate(params["line_items"])]
     currency, total = items[0]["currency"], sum(item["amount_total"] for item in items)
@@ -57,17 +60,25 @@ def present_card(ctx: Context, session_id: str, card: cards.Card, email: str | N
     intent_id = known.get("intent")
     if intent_id is None:
         data = known["intent_data"]
-        intent_id = payments.create_intent(ctx, {
-            "amount": session["amount_total"], "currency": session["currency"],
-            "customer": session["customer"],
-            "metadata": data.get("metadata", {}), "description": data.get("description"),
-            "receipt_email": data.get("receipt_email"), "setup_future_usage": data.get("setup_future_usage"),
-        }, session_id=session_id)["id"]
+        intent_id = payments.create_intent(
+            ctx,
+            {
+                "amount": session["amount_total"],
+                "currency": session["currency"],
+                "customer": session["customer"],
+                "metadata": data.get("metadata", {}),
+                "description": data.get("description"),
+                "receipt_email": data.get("receipt_email"),
+                "setup_future_usage": data.get("setup_future_usage"),
+            },
+            session_id=session_id,
+        )["id"]
         ctx.store.set_private(session_id, intent=intent_id)
         session["payment_intent"] = intent_id
         ctx.store.save(session)
-    intent = payments.present_card(ctx, intent_id, card, return_url=session["success_url"],
-                                   email=email or session["customer_email"])
+    intent = payments.present_card(
+        ctx, intent_id, card, return_url=session["success_url"], email=email or session["customer_email"]
+    )
     complete_if_paid(ctx, intent)
     return intent
 
@@ -80,11 +91,19 @@ def complete_if_paid(ctx: Context, intent: Obj) -> None:
         return
     email = ctx.store.private(intent["id"]).get("email")
     session.update(
-        status="complete", payment_status="paid", url=None,
-        customer_details={"address": cards.billing_details(None)["address"], "business_name": None,
+        status="complete",
+        payment_status="paid",
+        url=None,
+        customer_details={
+            "address": cards.billing_details(None)["address"],
+            "business_name": None,
             "email": email,
-                          "individual_name": None, "name": None, "phone": None, "tax_exempt": "none",
-                          "tax_ids": []},
+            "individual_name": None,
+            "name": None,
+            "phone": None,
+            "tax_exempt": "none",
+            "tax_ids": [],
+        },
         consent={"promotions": None, "terms_of_service": "accepted"} if _wants_terms(session) else None,
     )
     ctx.emit("checkout.session.completed", ctx.store.save(session))
@@ -95,8 +114,10 @@ def expire_session(ctx: Context, _params: Params, session_id: str) -> Obj:
     session = _existing(ctx, session_id)
     if session["status"] != "open":
         raise StripeFault(
-            "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout Session has a"
-            f" status of {session['status']}.", param="session")
+            'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a'
+            f" status of {session['status']}.",
+            param="session",
+        )
     session.update(status="expired", url=None)
     ctx.emit("checkout.session.expired", ctx.store.save(session))
     if session["payment_intent"]:
@@ -108,8 +129,10 @@ def open_session(ctx: Context, session_id: str) -> Obj:
     """The session, if it can still be paid; 404 or 400 otherwise."""
     session = _existing(ctx, session_id)
     if session["status"] != "open":
-        raise StripeFault(f"This Checkout Session is {session['status']}; it can no longer be paid.",
-                          code="checkout_session_not_open")
+        raise StripeFault(
+            f"This Checkout Session is {session['status']}; it can no longer be paid.",
+            code="checkout_session_not_open",
+        )
     return session
 
 
@@ -118,6 +141,7 @@ def line_items(ctx: Context, session_id: str) -> list[Obj]:
     return ctx.store.find("item", {}, parent=session_id)
 
 
+# fmt: off
 def _session(params: Params, session_id: str, now: int, expires_at: int, currency: str, total: int) -> Obj:
     consent = params.get("consent_collection")
     return {
@@ -178,6 +202,7 @@ def _line_item(ctx: Context, wanted: Params, index: int) -> Obj:
         "price": price,
         "quantity": quantity,
     }
+# fmt: on
 
 
 def _check_url(url: str | None, param: str) -> None:

@@ -50,8 +50,9 @@ class Simulator:
         self.store.close()
 
     @contextmanager
-    def change(self, base: str, *, request_id: str | None = None,
-        key: str | None = None) -> Iterator[Context]:
+    def change(
+        self, base: str, *, request_id: str | None = None, key: str | None = None
+    ) -> Iterator[Context]:
         """A transaction with what is due done first; `base` is the address under which the caller reached
         us."""
         with self.store.transaction():
@@ -85,18 +86,23 @@ class Simulator:
             _authorize(headers.get("authorization", ""))
             failure = self._next_failure(rest)
             form = parts.query if method in ("GET", "DELETE") else body.decode("utf-8", "strict")
-            with self.change(f"{parts.scheme}://{parts.netloc}{prefix}", request_id=request_id,
-                             key=headers.get("idempotency-key")) as ctx:
-                status, answer, replayed = api.run(ctx, method, found.rstrip("/") + "/" + rest if found else
-                                                   parts.path, form)
+            with self.change(
+                f"{parts.scheme}://{parts.netloc}{prefix}",
+                request_id=request_id,
+                key=headers.get("idempotency-key"),
+            ) as ctx:
+                status, answer, replayed = api.run(
+                    ctx, method, found.rstrip("/") + "/" + rest if found else parts.path, form
+                )
         except StripeFault as fault:
             return _answer(fault.status, fault.body, request_id)
         except UnicodeDecodeError:
             return _answer(400, StripeFault("The request body is not UTF-8.").body, request_id)
         if failure.get("kind") == "lost":
             return _answer(500, _broken("The answer was lost on its way."), request_id)
-        return _answer(status, answer, request_id, replayed=replayed,
-            hang_seconds=failure.get("seconds", 0.0))
+        return _answer(
+            status, answer, request_id, replayed=replayed, hang_seconds=failure.get("seconds", 0.0)
+        )
 
     def fail_next(self, kind: str, count: int, seconds: float, path: str) -> None:
         """Let the next `count` API calls below `path` fail: `500` and `429` before anything happens; `lost`
@@ -119,7 +125,8 @@ class Simulator:
 
     def _do_what_is_due(self, ctx: Context) -> None:
         due = self.store.db.execute(
-            "delete from timers where at <= ? returning at, action, object", (self.store.now(),)).fetchall()
+            "delete from timers where at <= ? returning at, action, object", (self.store.now(),)
+        ).fetchall()
         for _, action, object_id in sorted(due):
             if action == "dispute":
                 refunds.open_dispute(ctx, object_id)

@@ -103,8 +103,13 @@ class Store:
         """Store a new object under its `id` and `object`; its parts beyond the API go to `private`."""
         self.db.execute(
             "insert into objects (id, kind, created, body, private) values (?, ?, ?, ?, ?)",
-            (body["id"], body["object"], body.get("created", 0), json.dumps(body),
-                json.dumps(dict(private or {}))),
+            (
+                body["id"],
+                body["object"],
+                body.get("created", 0),
+                json.dumps(body),
+                json.dumps(dict(private or {})),
+            ),
         )
         return body
 
@@ -115,8 +120,9 @@ class Store:
 
     def get(self, kind: str, object_id: object) -> Obj | None:
         """The object of that kind and id, or None."""
-        row = self.db.execute("select body from objects where id = ? and kind = ?",
-            (object_id, kind)).fetchone()
+        row = self.db.execute(
+            "select body from objects where id = ? and kind = ?", (object_id, kind)
+        ).fetchone()
         return json.loads(row[0]) if row else None
 
     def any(self, object_id: str) -> Obj | None:
@@ -141,8 +147,15 @@ class Store:
         return list(self.page(kind, where, parent=parent, limit=-1)[0])
 
     def page(
-        self, kind: str, where: Mapping[str, Any], *, limit: int, parent: str | None = None,
-        after: str | None = None, before: str | None = None, created: Mapping[str, int] | None = None,
+        self,
+        kind: str,
+        where: Mapping[str, Any],
+        *,
+        limit: int,
+        parent: str | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        created: Mapping[str, int] | None = None,
     ) -> tuple[list[Obj], bool]:
         """One page, newest first, and whether there are more. `where` values may be lists (any of them)."""
         clauses: list[str] = ["kind = ?"]

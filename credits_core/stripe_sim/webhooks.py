@@ -70,7 +70,9 @@ class Sender:
             # Taken for a while, so that nobody else sends it too; free again after a kill.
             taken = self._store.db.execute(
                 "update deliveries set not_before = ? where id = ? and status = 'pending' and not_before <= ?"
-                " returning event, attempts", (now + _LEASE_SECONDS, delivery, now)).fetchone()
+                " returning event, attempts",
+                (now + _LEASE_SECONDS, delivery, now),
+            ).fetchone()
             if taken is None or endpoint is None:
                 return None
             event_id, attempts = taken
@@ -82,7 +84,9 @@ class Sender:
         with self._store.transaction():
             self._store.db.execute(
                 "update deliveries set status = ?, http_status = ?, attempts = attempts + 1, not_before = ?"
-                " where id = ?", (status, http_status, self._store.now() + (later or 0), delivery))
+                " where id = ?",
+                (status, http_status, self._store.now() + (later or 0), delivery),
+            )
         return {"event": event_id, "type": event["type"], "status": status, "http_status": http_status}
 
     def _loop(self) -> None:
@@ -92,18 +96,23 @@ class Sender:
             with self._store.transaction():
                 due = self._store.db.execute(
                     "select id from deliveries where status = 'pending' and not_before <= ? order by position",
-                    (self._store.now(),)).fetchall()
+                    (self._store.now(),),
+                ).fetchall()
             for (delivery,) in due:
                 if not self._closed:
                     self.send(delivery, retry=True)
 
 
 def _post(endpoint: dict[str, Any], body: bytes) -> int:
-    headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "Stripe-simulator/1.0",
-               "Stripe-Signature": signature(body, endpoint["secret"])}
+    headers = {
+        "Content-Type": "application/json; charset=utf-8",
+        "User-Agent": "Stripe-simulator/1.0",
+        "Stripe-Signature": signature(body, endpoint["secret"]),
+    }
     try:
-        return httpx.post(endpoint["url"], content=body, headers=headers,
-            timeout=_TIMEOUT_SECONDS).status_code
+        return httpx.post(
+            endpoint["url"], content=body, headers=headers, timeout=_TIMEOUT_SECONDS
+        ).status_code
     except httpx.HTTPError as error:
         _LOG.info("simulated webhook not delivered: %s", type(error).__name__)
         return 0

@@ -13,13 +13,13 @@ import sys
 from decimal import Decimal
 from functools import cache
 from types import ModuleType, UnionType
-from typing import Any, ClassVar, ForwardRef, Literal, Union, get_args, get_origin
+from typing import Any, ClassVar, ForwardRef, Literal, NotRequired, Required, Union, get_args, get_origin
 
 import stripe
 from stripe import ListObject, StripeObject
 from stripe._object_classes import OBJECT_CLASSES
 from stripe._stripe_object import UntypedStripeObject
-from typing_extensions import NotRequired, Required, get_original_bases, is_typeddict
+from typing_extensions import get_original_bases, is_typeddict
 
 from credits_core.stripe_sim import forms
 
@@ -47,7 +47,9 @@ def fields(cls: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if is_typeddict(cls):
         # Its annotations hold those of its bases, which are options of a call, not parameters.
-        inherited = {name for base in get_original_bases(cls) for name in getattr(base, "__annotations__", {})}
+        inherited = {
+            name for base in get_original_bases(cls) for name in getattr(base, "__annotations__", {})
+        }
         own = {name: hint for name, hint in cls.__annotations__.items() if name not in inherited}
         return {name: resolve(hint, names_of(sys.modules[cls.__module__])) for name, hint in own.items()}
     for base in reversed(cls.__mro__):
@@ -56,7 +58,7 @@ def fields(cls: type) -> dict[str, Any]:
         scope = names_of(sys.modules[base.__module__]) | vars(base)
         found |= {
             name: resolve(hint, scope)
-            for name, hint in base.__dict__.get("__annotations__", {}).items()
+            for name, hint in inspect.get_annotations(base).items()
             if not name.startswith("_")
         }
     return {name: hint for name, hint in found.items() if get_origin(hint) is not ClassVar}

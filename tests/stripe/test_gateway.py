@@ -19,7 +19,12 @@ def test_a_session_carries_the_purchase_and_its_price(gateway: StripeGateway) ->
     state = gateway.create_checkout_session(purchase(), SUCCESS, CANCEL)
     assert state.session_id.startswith("cs_test_")
     assert (state.amount_subtotal, state.amount_total, state.currency) == (1000, 1000, "usd")
-    assert (state.status, state.payment_status, state.mode, state.livemode) == ("open", "unpaid", "payment", False)
+    assert (state.status, state.payment_status, state.mode, state.livemode) == (
+        "open",
+        "unpaid",
+        "payment",
+        False,
+    )
     assert state.purchase_id == purchase()["purchase_id"]
     assert state.url is not None
     assert state.expires is not None
@@ -60,7 +65,8 @@ def test_the_same_purchase_gets_the_same_session(gateway: StripeGateway) -> None
     assert gateway.find(purchase()["purchase_id"], "checkout", first.created + 1) is None
 
 
-def test_find_walks_all_pages(gateway: StripeGateway) -> None:
+def test_find_walks_all_pages(simulator: Simulator) -> None:
+    gateway = StripeGateway.for_simulator(simulator, "http://127.0.0.1:1/sim")
     first = gateway.create_payment_intent(purchase(flow="payment_intent", purchase_id="first"))
     for number in range(101):
         gateway.create_payment_intent(purchase(flow="payment_intent", purchase_id=f"later-{number}"))
@@ -73,7 +79,9 @@ def test_an_answer_lost_on_its_way_is_got_by_asking_again(
     gateway: StripeGateway, control: Callable[..., Any]
 ) -> None:
     control("fail-next", kind="lost")
-    state = gateway.create_checkout_session(purchase(), SUCCESS, CANCEL)  # the library repeats it with the key
+    state = gateway.create_checkout_session(
+        purchase(), SUCCESS, CANCEL
+    )  # the library repeats it with the key
     found = gateway.find(purchase()["purchase_id"], "checkout", state.created)
     assert found is not None
     assert found.session_id == state.session_id
@@ -99,7 +107,9 @@ def test_silence_ends_with_a_sentence(base: str, control: Callable[..., Any]) ->
     control("fail-next", kind="timeout", count=3, seconds=1)
     with pytest.raises(StripeUnavailable):
         hasty.create_checkout_session(purchase(), SUCCESS, CANCEL)
-    assert hasty.create_checkout_session(purchase(), SUCCESS, CANCEL).status == "open"  # the very same, by its key
+    assert (
+        hasty.create_checkout_session(purchase(), SUCCESS, CANCEL).status == "open"
+    )  # the very same, by its key
     hasty.close()
 
 
@@ -136,7 +146,9 @@ def test_currencies_we_do_not_know_are_refused(gateway: StripeGateway) -> None: 
         gateway.create_checkout_session(purchase(currency="xyz"), SUCCESS, CANCEL)
 
 
-def test_payment_intent_from_secret_to_paid(gateway: StripeGateway, control: Callable[..., Any]) -> None:  # A4
+def test_payment_intent_from_secret_to_paid(
+    gateway: StripeGateway, control: Callable[..., Any]
+) -> None:  # A4
     made = gateway.create_payment_intent(purchase(flow="payment_intent"))
     assert made.client_secret is not None
     assert made.client_secret.startswith(f"{made.session_id}_secret_")
@@ -199,4 +211,3 @@ def test_keys_are_in_no_repr_log_or_message(  # K4
     texts = (repr(wrong), str(caught.value), str(caught.value.detail), caplog.text)
     assert not [text for text in texts if "very_secret" in text]
     wrong.close()
-

@@ -222,10 +222,17 @@ def test_the_schema_check_finds_what_is_wrong(session: dict[str, Any]) -> None:
 def test_the_parameter_check_finds_what_is_wrong() -> None:
     typed = importlib.import_module("stripe.params.checkout").SessionCreateParams
     wrong = {
-        "mode": ("payment", "gift"), "expires_at": str, "metadata": str, "line_items": [{"colour": str}],
-        "adaptive_pricing": bool, "success_url": [str], "colour": str,
+        "mode": ("payment", "gift"),
+        "expires_at": str,
+        "metadata": str,
+        "line_items": [{"colour": str}],
+        "adaptive_pricing": bool,
+        "success_url": [str],
+        "colour": str,
     }
     found = schema.params_problems(typed, wrong, "params")
     assert len(found) == len(wrong), found
     prices = importlib.import_module("stripe.params").PriceCreateParams
-    assert schema.params_problems(prices, {"currency": str}, "params") == ["params.currency: required by Stripe"]
+    assert schema.params_problems(prices, {"currency": str}, "params") == [
+        "params.currency: required by Stripe"
+    ]

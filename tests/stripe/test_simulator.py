@@ -106,7 +106,9 @@ def test_pages_work_without_script_and_under_a_strict_policy(browser: httpx.Clie
 
 def test_what_others_wrote_is_escaped(browser: httpx.Client, gateway: StripeGateway) -> None:
     made = gateway.create_checkout_session(
-        purchase(package_name="<script>1</script>", email='"><b>@x.test'), SUCCESS, "https://shop.test/?a=\"'<"
+        purchase(package_name="<script>1</script>", email='"><b>@x.test'),
+        SUCCESS,
+        "https://shop.test/?a=\"'<",
     )
     page = browser.get(str(made.url)).text
     assert "<script>" not in page
@@ -158,7 +160,10 @@ def test_idempotency_is_stripes(base: str) -> None:
     assert [answer.status_code for answer in answers] == [402, 402]
     assert answers[0].json() == answers[1].json()
     headers["Idempotency-Key"] = "malformed"
-    assert httpx.post(f"{base}/v1/payment_intents", data=card | {"amount": "x"}, headers=headers).status_code == 400
+    assert (
+        httpx.post(f"{base}/v1/payment_intents", data=card | {"amount": "x"}, headers=headers).status_code
+        == 400
+    )
     assert httpx.post(f"{base}/v1/payment_intents", data=card, headers=headers).status_code == 402
 
 

@@ -68,8 +68,8 @@ def test_a_changed_price_becomes_a_new_one(
 def test_what_was_changed_at_stripe_is_put_right(parts: Parts, simulator: Simulator) -> None:
     stripe_sync.sync(parts.db, parts.stripe)
     (price,) = prices(simulator, lookup_key="credits_voice_usd_5")
-    parts.stripe.archive_price(price["id"])
-    parts.stripe.update_product("credits_voice_usd_20", "Other", {})
+    parts.stripe.catalog.archive_price(price["id"])
+    parts.stripe.catalog.update_product("credits_voice_usd_20", "Other", {})
     report = stripe_sync.sync(parts.db, parts.stripe)
     assert (report.prices_updated, report.products_updated, report.changes) == (1, 1, 2)
     assert stripe_sync.sync(parts.db, parts.stripe).changes == 0

@@ -1,0 +1,175 @@
+"""Between our values and Stripe's JSON: what the gateway asks for a purchase, and the plain values it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+_NOT_FOR_SQL = ("created", "url", "client_secret", "expires_at")
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """What Stripe says of a Checkout Session, or of a PaymentIntent in the same words (its id is
+    `session_id` then).
+
+    Amounts are minor units of `currency`; `created` and `expires_at` seconds since 1970. `status` is open,
+    complete
+    or expired, `payment_status` paid, unpaid or no_payment_required.
+    """
+
+    session_id: str
+    purchase_id: str | None
+    status: str
+    payment_status: str
+    mode: str
+    currency: str
+    amount_subtotal: int
+    amount_total: int
+    amount_tax: int
+    amount_discount: int
+    price_id: str | None
+    payment_intent_id: str | None
+    customer_id: str | None
+    receipt_url: str | None
+    livemode: bool
+    created: int
+    url: str | None = None
+    expires_at: int | None = None
+    client_secret: str | None = field(default=None, repr=False)
+
+    def as_sql(self) -> dict[str, Any]:
+        """The `p_session` of `fulfill_purchase`."""
+        return {name: value for name, value in self.__dict__.items() if name not in _NOT_FOR_SQL}
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the page closes, with its time zone."""
+        return None if self.expires_at is None else datetime.fromtimestamp(self.expires_at, UTC)
+
+
+@dataclass(frozen=True)
+class StripeEvent:
+    """A verified webhook event; `payload` is the whole event as JSON."""
+
+    event_id: str
+    type: str
+    livemode: bool
+    object_id: str | None
+    payload: dict[str, Any] = field(repr=False)
+
+
+def session_params(purchase: Mapping[str, Any], success_url: str, cancel_url: str) -> dict[str, Any]:
+    """What Stripe is asked for a purchase row with the hosted page. The price is the row's, or the synced one."""
+    reference = _reference(purchase)
+    params: dict[str, Any] = {
+        "mode": "payment",
+        "success_url": success_url,
+        "cancel_url": cancel_url,
+        "client_reference_id": reference["purchase_id"],
+        "metadata": reference,
+        "payment_intent_data": {"metadata": reference, "description": purchase["package_name"]},
+        # Without this Checkout may show and charge another currency than the row's.
+        "adaptive_pricing": {"enabled": False},
+        "line_items": [{"quantity": 1, **_price(purchase)}],
+    }
+    return params | ({"customer_email": purchase["email"]} if purchase.get("email") else {})
+
+
+def intent_params(purchase: Mapping[str, Any]) -> dict[str, Any]:
+    """What Stripe is asked for a purchase row with a PaymentIntent."""
+    params: dict[str, Any] = {
+        "amount": purchase["price_cents"],
+        "currency": purchase["currency"],
+        "metadata": _reference(purchase),
+        "description": purchase["package_name"],
+        "automatic_payment_methods": {"enabled": True},
+    }
+    return params | ({"receipt_email": purchase["email"]} if purchase.get("email") else {})
+
+
+def _reference(purchase: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "purchase_id": str(purchase["purchase_id"]),
+        "account_id": str(purchase["account_id"]),
+        "type": "credit_purchase",
+        "flow": purchase["flow"],
+    }
+
+
+def _price(purchase: Mapping[str, Any]) -> dict[str, Any]:
+    if purchase.get("stripe_price_id"):
+        return {"price": purchase["stripe_price_id"]}
+    product = {"name": purchase["package_name"], "metadata": {"type": "credit_package"}}
+    money = {"currency": purchase["currency"], "unit_amount": purchase["price_cents"]}
+    return {"price_data": {**money, "product_data": product}}
+
+
+def session_state(session: Mapping[str, Any]) -> SessionState:
+    """The state in a Checkout Session's JSON; the price and the receipt are known when they were expanded."""
+    intent = session["payment_intent"]
+    totals = session.get("total_details") or {}
+    items = (session.get("line_items") or {}).get("data") or []
+    return SessionState(
+        session_id=session["id"],
+        purchase_id=session["client_reference_id"] or (session["metadata"] or {}).get("purchase_id"),
+        status=session["status"],
+        payment_status=session["payment_status"],
+        mode=session["mode"],
+        currency=session["currency"],
+        amount_subtotal=session["amount_subtotal"],
+        amount_total=session["amount_total"],
+        amount_tax=totals.get("amount_tax") or 0,
+        amount_discount=totals.get("amount_discount") or 0,
+        price_id=items[0]["price"]["id"] if len(items) == 1 else None,
+        payment_intent_id=intent["id"] if isinstance(intent, Mapping) else intent,
+        customer_id=session["customer"],
+        receipt_url=_receipt(intent),
+        livemode=session["livemode"],
+        created=session["created"],
+        url=session["url"],
+        expires_at=session["expires_at"],
+    )
+
+
+# An intent that awaits a card or the bank is as open as a session on its page.
+_INTENT_STATUS = {
+    "succeeded": ("complete", "paid"),
+    "processing": ("complete", "unpaid"),
+    "requires_capture": ("complete", "unpaid"),
+    "canceled": ("expired", "unpaid"),
+}
+
+
+def intent_state(intent: Mapping[str, Any]) -> SessionState:
+    """The state in a PaymentIntent's JSON: what was received once it is paid, else what is asked."""
+    status, payment_status = _INTENT_STATUS.get(intent["status"], ("open", "unpaid"))
+    # The intent of a Checkout Session carries the purchase for people to see; it is the session that is fulfilled.
+    own = intent["metadata"].get("flow") == "payment_intent"
+    amount = intent["amount_received"] if payment_status == "paid" else intent["amount"]
+    return SessionState(
+        session_id=intent["id"],
+        purchase_id=intent["metadata"].get("purchase_id") if own else None,
+        status=status,
+        payment_status=payment_status,
+        mode="payment",
+        currency=intent["currency"],
+        amount_subtotal=amount,
+        amount_total=amount,
+        amount_tax=0,
+        amount_discount=0,
+        price_id=None,
+        payment_intent_id=intent["id"],
+        customer_id=intent["customer"],
+        receipt_url=_receipt(intent),
+        livemode=intent["livemode"],
+        created=intent["created"],
+        client_secret=intent["client_secret"],
+    )
+
+
+def _receipt(intent: Any) -> str | None:
+    charge = intent.get("latest_charge") if isinstance(intent, Mapping) else None
+    return charge.get("receipt_url") if isinstance(charge, Mapping) else None
