@@ -62,7 +62,9 @@ begin
   v_low := (select credits_micros / 5 from credits.packages  -- tops up below a fifth of the smallest package
              where catalog = (select code from credits.catalogs where is_active) and code = v_packages[1]);
   while v_day < p_end loop
-    perform pg_temp.set_clock(v_day);
+    v_at := v_day + interval '6 hours' + random() * interval '2 hours';  -- buys before work begins
+    exit when v_at > p_end - interval '1 hour';
+    perform pg_temp.set_clock(v_at);
     if (credits.balance(p_account) ->> 'available_micros')::bigint < v_low and random() < 0.85 then
       v_n := v_n + 1;
       perform pg_temp.buy(p_account, 'demo-buy-' || v_n, v_packages[v_pick], random() < 0.9);
