@@ -1,8 +1,7 @@
 """Start a purchase: the row is committed first, then Stripe is called, then its answer is recorded.
 
-A crash between two of these steps loses nothing: asking again with the same key goes on where it stopped,
-and the
-poll looks after rows that nobody asks for again.
+A crash between two of these steps loses nothing: asking again with the same key goes on where it stopped, and
+the poll looks after rows that nobody asks for again.
 """
 
 from __future__ import annotations
@@ -45,10 +44,9 @@ def start_checkout(
     """Buy a package (or a custom amount) as `identity`: the purchase, with the `url` of the page to pay on.
 
     With flow `payment_intent` there is a `client_secret` instead; `session_id` is the intent's id then. The
-    same
-    `idempotency_key` answers the same purchase and the same page. `base_url` is where the person is, without
-    a
-    slash at the end. Raises StripeUnavailable when Stripe does not answer: the same key may be used again.
+    same `idempotency_key` answers the same purchase and the same page. `base_url` is where the person is,
+    without a slash at the end. Raises StripeUnavailable when Stripe does not answer: the same key may be used
+    again.
     """
     purchase: dict[str, Any] = parts.db.call(
         "create_purchase",

@@ -64,8 +64,7 @@ def known(currency: str) -> bool:
 
 
 def decimals(currency: str) -> int:
-    """How many decimals the currency's main unit has: 2 for USD, 0 for JPY, 3 for KWD. KeyError if not
-    known."""
+    """How many decimals the currency's main unit has: 2 for USD, 0 for JPY, 3 for KWD. KeyError if not known."""
     code = currency.lower()
     if code in _ZERO_DECIMAL:
         return 0
@@ -82,8 +81,7 @@ def minimum(currency: str) -> int:
 
 
 def format_money(amount: int, currency: str) -> str:
-    """Text of an amount of minor units: `format_money(1000, "usd")` is `$10.00`, `(1000, "jpy")` is
-    `¥1,000`."""
+    """Text of an amount of minor units: `format_money(1000, "usd")` is `$10.00`, `(1000, "jpy")` is `¥1,000`."""
     places = decimals(currency)
     whole, part = divmod(abs(amount), 10**places)
     symbol = _SYMBOLS.get(currency.lower())

@@ -1,6 +1,5 @@
-"""Bring purchases to where Stripe says they are. The return page, the webhook and the poll all end in one
-SQL call,
-`fulfill_purchase`, which credits a purchase once, whoever asks, in whatever order and how often.
+"""Bring purchases to where Stripe says they are. The return page, the webhook and the poll all end in one SQL
+call, `fulfill_purchase`, which credits a purchase once, whoever asks, in whatever order and how often.
 
 What an event or an address says is never believed: Stripe's object is read again each time.
 """
@@ -96,8 +95,8 @@ def check_session_id(session_id: str) -> None:
 def receive_webhook(parts: Parts, payload: bytes, signature: str | None) -> dict[str, Any]:
     """Take one webhook call: `{event_id, type, outcome}`; outcome is processed, ignored or duplicate.
 
-    WebhookRejected for what is not a genuine event of our mode. Other errors leave the event marked as failed and
-    are raised, so that Stripe sends it again.
+    WebhookRejected for what is not a genuine event of our mode. Other errors leave the event marked as failed
+    and are raised, so that Stripe sends it again.
     """
     db, stripe = parts.db, parts.stripe
     event = stripe.construct_event(payload, signature)
@@ -142,9 +141,11 @@ def _process(db: Database, stripe: StripeGateway, event: StripeEvent) -> str:
 
 
 def poll(db: Database, stripe: StripeGateway, *, limit: int = 100) -> dict[str, int]:
-    """Ask Stripe about the purchases that wait: how many were looked at, credited, ended, and could not be asked.
+    """Ask Stripe about the purchases that wait: how many were looked at, credited, ended, and could not be
+    asked.
 
-    One purchase that fails stops no other; when Stripe itself does not answer, the rest waits for the next time.
+    One purchase that fails stops no other; when Stripe itself does not answer, the rest waits for the next
+    time.
     """
     parts = _Parts(db, stripe)
     counts = {"checked": 0, "credited": 0, "ended": 0, "failed": 0}

@@ -161,8 +161,8 @@ class StripeGateway:
         return found.data[0].id if found.data else None
 
     def find(self, purchase_id: str, flow: str, created_after: int) -> SessionState | None:
-        """The session (or intent) made for a purchase, among those created since then (seconds), or None.
-        For purchases whose answer from Stripe was lost."""
+        """The session (or intent) made for a purchase, among those created since then (seconds), or None. For
+        purchases whose answer from Stripe was lost."""
         state = session_state if flow == "checkout" else intent_state
         params: Any = {"created": {"gte": created_after}, "limit": 100}
         for _ in range(_MAX_PAGES):

@@ -12,12 +12,11 @@ _NOT_FOR_SQL = ("created", "url", "client_secret", "expires_at")
 
 @dataclass(frozen=True)
 class SessionState:
-    """What Stripe says of a Checkout Session, or of a PaymentIntent in the same words (its id is
-    `session_id` then).
+    """What Stripe says of a Checkout Session, or of a PaymentIntent in the same words (its id is `session_id`
+    then).
 
     Amounts are minor units of `currency`; `created` and `expires_at` seconds since 1970. `status` is open,
-    complete
-    or expired, `payment_status` paid, unpaid or no_payment_required.
+    complete or expired, `payment_status` paid, unpaid or no_payment_required.
     """
 
     session_id: str

@@ -1,10 +1,8 @@
 """Make Stripe's products and prices those of the active catalog. Running it again changes nothing.
 
 Each package has a product (`credits_<catalog>_<package>`) and a price under the lookup key of the same name,
-with
-metadata `type=credit_package` and `credits=<with bonus>`. A Stripe price never changes its amount: a new
-price takes
-over the lookup key and the old one is archived.
+with metadata `type=credit_package` and `credits=<with bonus>`. A Stripe price never changes its amount: a new
+price takes over the lookup key and the old one is archived.
 """
 
 from __future__ import annotations

@@ -122,8 +122,8 @@ def run(ctx: Context, method: str, path: str, form: str) -> tuple[int, Obj, bool
     """Answer one request inside the store's transaction: status, body, and whether it is a replay.
 
     With an idempotency key the first executed answer is kept and given again; the same key with other
-    parameters
-    is refused. Requests refused before they run (unknown or malformed parameters) are not kept, as at Stripe.
+    parameters is refused. Requests refused before they run (unknown or malformed parameters) are not kept, as
+    at Stripe.
     """
     for endpoint in ENDPOINTS:
         match = endpoint.path.fullmatch(path)

@@ -24,8 +24,7 @@ _METHODS = ["GET", "POST", "DELETE"]
 
 
 def create_app(simulator: Simulator) -> Starlette:
-    """The routes: the API below `v1/`, the hosted pages, the control plane. Mount it as `Mount("/sim",
-    app)`."""
+    """The routes: the API below `v1/`, the hosted pages, the control plane. Mount it as `Mount("/sim", app)`."""
     routes = [Route("/v1/{path:path}", partial(_api, simulator), methods=_METHODS)]
     routes += hosted_page.routes(simulator)
     for path, action in control.ROUTES.items():

@@ -33,8 +33,7 @@ def pay_session(sim: Simulator, base: str, body: Body, session_id: str) -> Obj:
 
 
 def pay_intent(sim: Simulator, base: str, body: Body, intent_id: str) -> Obj:
-    """Confirm a PaymentIntent as Stripe.js would with the client secret; the body is that of
-    `pay_session`."""
+    """Confirm a PaymentIntent as Stripe.js would with the client secret; the body is that of `pay_session`."""
     with sim.change(base) as ctx:
         intent = payments.present_card(ctx, intent_id, _card(body), return_url=None, email=body.get("email"))
         intent = _challenge(ctx, intent, body)
@@ -74,8 +73,7 @@ def events(sim: Simulator, base: str, _body: Body) -> Obj:
 
 
 def clock(sim: Simulator, base: str, body: Body) -> Obj:
-    """`{"advance_seconds": n}` moves the clock forward and does what falls due; answers `{"now":
-    seconds}`."""
+    """`{"advance_seconds": n}` moves the clock forward and does what falls due; answers `{"now": seconds}`."""
     seconds = _whole(body.get("advance_seconds", 0), "advance_seconds")
     sim.store.set_setting("clock_offset_seconds", sim.store.setting("clock_offset_seconds", 0) + seconds)
     with sim.change(base) as ctx:

@@ -13,8 +13,7 @@ API_VERSION = "2026-10-28.endive"
 
 @dataclass(frozen=True)
 class Context:
-    """Who asks for a change: the store, where hosted pages live for a given return address, and the
-    request."""
+    """Who asks for a change: the store, where hosted pages live for a given return address, and the request."""
 
     store: Store
     hosted_base: Callable[[str | None], str]

@@ -21,8 +21,7 @@ _MAX_FIELDS = 1000
 
 
 def decode(text: str) -> dict[str, Any]:
-    """Nested dicts of texts; numeric and empty brackets stay keys until the spec says that they are a
-    list."""
+    """Nested dicts of texts; numeric and empty brackets stay keys until the spec says that they are a list."""
     root: dict[str, Any] = {}
     pairs = parse_qsl(text, keep_blank_values=True)
     if len(pairs) > _MAX_FIELDS:

@@ -1,9 +1,10 @@
-"""The pages a cardholder sees: payment, 3-D Secure, receipt. Plain HTML forms under a strict content
-policy."""
+"""The pages a cardholder sees: payment, 3-D Secure, receipt. Plain HTML forms under a strict content policy."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -63,14 +64,17 @@ def show_payment(sim: Simulator, base: str, session_id: str, _form: dict[str, st
 
 def pay(sim: Simulator, base: str, session_id: str, form: dict[str, str]) -> Response:
     """Present the card of the form: on to the shop, to 3-D Secure, or back to the form with the reason."""
-    problem, card = _card_of(form)
-    if problem or card is None:
-        with sim.change(base) as ctx:
-            session, items = sessions.open_session(ctx, session_id), sessions.line_items(ctx, session_id)
-        return _html(hosted_html.payment(session, items, problem, form.get("email")), session, status=422)
+    problem, card = _card_of(form, sim.store.now())
     with sim.change(base) as ctx:
+        session = ctx.store.get("checkout.session", session_id)
+        if session is None or session["status"] == "expired":
+            return show_payment(sim, base, session_id, {})
+        if session["status"] == "complete":  # the button was pressed twice
+            return RedirectResponse(_success(session), 303)
+        if card is None:
+            items = sessions.line_items(ctx, session_id)
+            return _html(hosted_html.payment(session, items, problem, form.get("email")), session, status=422)
         intent = sessions.present_card(ctx, session_id, card, form.get("email"))
-        session = ctx.store.get("checkout.session", session_id) or {}
     if intent["status"] == "requires_action":
         return RedirectResponse(f"{base}/challenge/{intent['id']}", 303)
     if intent["status"] != "succeeded":
@@ -132,14 +136,15 @@ def _route(simulator: Simulator, show: Page, act: Page) -> Callable[[Request], o
     return route
 
 
-def _card_of(form: dict[str, str]) -> tuple[str | None, cards.Card | None]:
-    digits = "".join(form.get("number", "").split()).replace("-", "")
-    month, _, year = "".join(form.get("expiry", "").split()).partition("/")
+def _card_of(form: dict[str, str], now: int) -> tuple[str | None, cards.Card | None]:
+    digits = re.sub(r"[\s-]", "", form.get("number", ""))
     if digits not in cards.BY_NUMBER:
         return _UNKNOWN_CARD, None
-    if not (month.isdecimal() and 1 <= int(month) <= 12 and year.isdecimal() and int(year[-2:]) >= 26):
+    expiry = re.fullmatch(r"(0?[1-9]|1[0-2])\s*/?\s*(?:20)?(\d\d)", form.get("expiry", "").strip())
+    today = datetime.fromtimestamp(now, UTC)
+    if expiry is None or (2000 + int(expiry[2]), int(expiry[1])) < (today.year, today.month):
         return "Write the expiry date as MM / YY, in the future, such as 12 / 34.", None
-    if not (form.get("cvc", "").isdecimal() and len(form["cvc"]) in (3, 4)):
+    if not re.fullmatch(r"\d{3,4}", form.get("cvc", "").strip()):
         return "The security code (CVC) has 3 digits; for a test card any will do, such as 123.", None
     return None, cards.BY_NUMBER[digits]
 

@@ -1,6 +1,5 @@
 """The parameters each endpoint takes. A subset of Stripe's own, with Stripe's names and types; a test
-compares
-them with the installed stripe-python, and everything not listed here is refused as unknown."""
+compares them with the installed stripe-python, and everything not listed here is refused as unknown."""
 
 from __future__ import annotations
 

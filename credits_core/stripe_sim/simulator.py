@@ -1,5 +1,5 @@
-"""The simulator without its HTTP: state, requests in and answers out. Usable in this process or mounted as
-an app."""
+"""The simulator without its HTTP: state, requests in and answers out. Usable in this process or mounted as an
+app."""
 
 from __future__ import annotations
 
@@ -53,8 +53,7 @@ class Simulator:
     def change(
         self, base: str, *, request_id: str | None = None, key: str | None = None
     ) -> Iterator[Context]:
-        """A transaction with what is due done first; `base` is the address under which the caller reached
-        us."""
+        """A transaction with what is due done first; `base` is the address under which the caller reached us."""
         with self.store.transaction():
             ctx = Context(self.store, lambda url: _hosted_base(base, url), request_id, key)
             self._do_what_is_due(ctx)
@@ -77,8 +76,7 @@ class Simulator:
         return secret
 
     def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer one API request. `url` is absolute, its path ends in `/v1/...`; header names in lower
-        case."""
+        """Answer one API request. `url` is absolute, its path ends in `/v1/...`; header names in lower case."""
         request_id = new_id("req_", 14)
         parts = urlsplit(url)
         prefix, found, rest = parts.path.partition("/v1/")
@@ -106,8 +104,7 @@ class Simulator:
 
     def fail_next(self, kind: str, count: int, seconds: float, path: str) -> None:
         """Let the next `count` API calls below `path` fail: `500` and `429` before anything happens; `lost`
-        and
-        `timeout` after the call took effect, the latter silent for `seconds`."""
+        and `timeout` after the call took effect, the latter silent for `seconds`."""
         self.store.set_setting("fail_next", {"kind": kind, "count": count, "seconds": seconds, "path": path})
 
     def _next_failure(self, path: str) -> dict[str, Any]:

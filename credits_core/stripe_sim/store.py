@@ -1,8 +1,7 @@
 """The simulator's state: one SQLite file, so that a kill of the program loses nothing that was answered.
 
 Every object is stored as the JSON that the API would answer (ids, not expanded). What Stripe knows but does
-not
-show (a card that awaits 3-D Secure, the parent of a line item) is in a second, private JSON beside it.
+not show (a card that awaits 3-D Secure, the parent of a line item) is in a second, private JSON beside it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Stripe's schema, read at test time from the installed stripe-python, which is generated from Stripe's OpenAPI.
+"""Stripe's schema, read at test time from the installed stripe-python, which is generated from Stripe's
+OpenAPI.
 
-Resources are classes whose annotations name fields and types; request parameters are TypedDicts of the same kind.
-`problems(...)` answers what is wrong with a JSON value; an unknown field is as wrong as a wrong type.
+Resources are classes whose annotations name fields and types; request parameters are TypedDicts of the same
+kind. `problems(...)` answers what is wrong with a JSON value; an unknown field is as wrong as a wrong type.
 """
 
 from __future__ import annotations
@@ -142,8 +143,8 @@ def problems(hint: Any, value: Any, path: str) -> list[str]:
 
 
 def union_problems(options: tuple[Any, ...], value: Any, path: str) -> list[str]:
-    """A value fits a union when it fits one part. `Union[Literal[...], str]` is Stripe's open enumeration: we hold
-    the simulator to the values that are listed."""
+    """A value fits a union when it fits one part. `Union[Literal[...], str]` is Stripe's open enumeration: we
+    hold the simulator to the values that are listed."""
     listed = [option for option in options if get_origin(option) is Literal]
     if listed and str in options and isinstance(value, str):
         options = tuple(listed)
