@@ -16,6 +16,7 @@ import pytest
 from psycopg import sql
 
 from credits_core import errors
+from credits_core.db import psycopg_transport
 from credits_core.db.port import Identity
 from credits_core.db.psycopg_transport import PsycopgDatabase
 from credits_core.units import parse_credits as micros
@@ -163,6 +164,12 @@ def set_price(service: Call) -> Call:
     return lambda operation, *components, **more: service(
         "set_price", operation=operation, components=list(components), **more
     )
+
+
+@pytest.fixture
+def no_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port gives up when a transaction lost against another one, so that a deadlock shows."""
+    monkeypatch.setattr(psycopg_transport, "LOST_RACE", frozenset())
 
 
 @pytest.fixture

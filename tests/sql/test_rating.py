@@ -154,12 +154,14 @@ def test_the_terms_of_a_price_are_checked(set_price: Call, service: Call) -> Non
 
 def test_not_even_the_owner_writes_a_negative_price(owner_sql: Callable[..., Rows]) -> None:
     """C3: a constraint of the table, whatever function writes it."""
+    package = "insert into credits.packages (catalog, code, name, position, credits_micros, price_cents)"
     for statement in (
-        "insert into credits.price_components (price_id, position, unit, is_flat, price_micros) values (1, 9, 'item', false, -1)",
+        "insert into credits.price_components (price_id, position, unit, is_flat, price_micros)"
+        " values (1, 9, 'item', false, -1)",
         "insert into credits.prices (catalog, operation_id, effective_from, minimum_charge_micros, created_by)"
         " values ('voice', 1, now(), -1, 'x')",
-        "insert into credits.packages (catalog, code, name, credits_micros, price_cents, position) values ('voice', 'x', 'x', -1, 1, 9)",
-        "insert into credits.packages (catalog, code, name, credits_micros, price_cents, position) values ('voice', 'x', 'x', 1, -1, 9)",
+        f"{package} values ('voice', 'x', 'x', 9, -1, 1)",
+        f"{package} values ('voice', 'x', 'x', 9, 1, -1)",
     ):
         with pytest.raises(psycopg.errors.CheckViolation):
             owner_sql(statement)
