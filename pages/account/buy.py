@@ -25,14 +25,14 @@ def leave_button(label: str, **what: str) -> None:
 def package_card(package: dict[str, Any], viewer: Viewer) -> None:
     price = viewer.money(package["price_cents"], package["currency"])
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown(f"**{package['name']}**", width="content")
+        st.markdown(f"**{widgets.plain(package['name'])}**", width="content")
         if package["popular"]:
             st.badge("Most popular", color="primary", icon=":material/star:")
-    st.html(f'<div class="pc-price"><b>{viewer.credits(package["credits_micros"])}</b><span>credits</span></div>')
-    rows = [("You pay", price), ("You get", f"{viewer.credits(package['credits_micros'])} credits")]
+    st.html(f'<div class="pc-price"><b>{price}</b></div>')
+    rows = [("You get", f"{viewer.credits(package['credits_micros'])} credits")]
     if package["bonus_micros"]:
         rows.append(("Bonus", f"{viewer.credits(package['bonus_micros'], signed=True)} credits"))
-    rows.append(("Price per credit", viewer.unit_price(package["cents_per_credit"], package["currency"])))
+    rows.append(("Per credit", viewer.unit_price(package["cents_per_credit"], package["currency"])))
     widgets.facts(rows)
     st.space("stretch")
     leave_button(f"Buy for {price}", package=package["code"])
@@ -45,7 +45,7 @@ def custom_amount(custom: dict[str, Any], currency: str) -> None:
     person, viewer = session.guard(session.EVERYBODY), session.viewer()
     smallest, largest = (viewer.money(custom[end], currency) for end in ("min_cents", "max_cents"))
     with widgets.card("Another amount") as toolbar:
-        toolbar().caption(f"{smallest} to {largest}")
+        toolbar().caption(widgets.plain(f"{smallest} to {largest}"))
         left, right = st.columns([1, 1], vertical_alignment="bottom")
         scale = 10 ** currencies.decimals(currency)
         units = left.number_input(f"Amount in {currency.upper()}", min_value=-(-custom["min_cents"] // scale),
@@ -58,7 +58,7 @@ def custom_amount(custom: dict[str, Any], currency: str) -> None:
         with left:
             widgets.facts([("You pay", viewer.money(quote["price_cents"], currency)),
                            ("You get", f"{viewer.credits(quote['credits_micros'])} credits"),
-                           ("Price per credit", viewer.unit_price(quote["cents_per_credit"], currency))])
+                           ("Per credit", viewer.unit_price(quote["cents_per_credit"], currency))])
         with right:
             leave_button(f"Buy for {viewer.money(quote['price_cents'], currency)}", amount_cents=str(quote["price_cents"]))
 
@@ -72,7 +72,7 @@ with widgets.page_header("Buy credits", CREDITED):
 if not offer["packages"] and not offer["custom"]:
     with st.container(border=True):
         widgets.empty("Nothing is for sale right now", "Ask an administrator to load a catalog with packages.")
-with st.grid("auto", gap="small", min_column_width=230, border=True) as grid:
+with st.grid("auto", gap="small", min_column_width=180, border=True) as grid:
     for package in offer["packages"]:
         with grid.cell():
             package_card(package, viewer)

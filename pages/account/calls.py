@@ -10,6 +10,7 @@ import streamlit as st
 from credits_core import calls
 from credits_core.auth.person import Person
 from pages.common import exports, paging, periods, session, tables, widgets
+from pages.common.formats import words
 
 session.guard(session.EVERYBODY)
 
@@ -21,14 +22,14 @@ COLUMNS = ("call_id", "operation", "from", "to", "status", "started_at", "ended_
 def filters() -> dict[str, Any]:
     """The filters of the URL, as arguments of the database's list."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        status = st.segmented_control("Status", ("all", *STATUSES), default="all", required=True, key="status",
-                                      format_func=widgets.status_label, label_visibility="collapsed", bind="query-params")
+        status = st.selectbox("Status", STATUSES, index=None, placeholder="Any status", format_func=widgets.status_label,
+                              key="status", label_visibility="collapsed", bind="query-params", width=170)
         number = st.text_input("Number", key="number", placeholder="Search a number", type="search", icon=":material/search:",
-                               label_visibility="collapsed", bind="query-params", width=220)
+                               label_visibility="collapsed", bind="query-params", width=280)
         first, last = periods.choose(viewer, default="30d", with_all=True)
     begin, end = periods.moments(viewer, first, last)
-    return {"status": None if status in (None, "all") else status, "number": number.strip() or None if number else None,
-            "first": begin, "last": end}
+    return {"status": status, "number": number.strip() or None if number else None,
+            "from_": begin, "to": end}
 
 
 def export(person: Person) -> Iterable[Sequence[object]]:
@@ -44,12 +45,13 @@ with toolbar:
     exports.csv_button("Download CSV", "calls.csv", COLUMNS, session.later(export), key="export")
 place = paging.cursor(f"calls {chosen}")
 answer = calls.calls(session.database(), person.identity, **chosen, limit=paging.PAGE, cursor=place)
-if not answer["items"]:
+rows = answer["items"]
+if not rows:
     with st.container(border=True):
         widgets.empty("No calls match", "Choose another period or clear the filters. New calls appear here by themselves.")
 else:
-    (tables.Table(answer["items"], viewer).time("Started", "started_at").text("From", "from").text("To", "to")
+    (tables.Table(rows, viewer).time("Started", "started_at").text("From", "from").text("To", "to")
      .pill("Status", "status").duration("Duration", "duration_seconds").duration("Billed", "billed_seconds")
-     .cost_bar("Cost", "charged_micros").text("Ended by", "ended_reason")
-     .draw(key="calls", alt="Calls, the newest first"))
+     .cost_bar("Cost", "charged_micros").texts("Ended by", [words(row["ended_reason"] or "") for row in rows])
+     .draw(key="calls", alt="Calls, the newest first", wide=("From", "Status", "Duration", "Ended by")))
     paging.toolbar(answer["next_cursor"], key="calls")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import streamlit as st
 
 from credits_core import analytics, calls, purchases
-from pages.common import charts, session, tables, widgets
+from credits_core.auth.person import Person
+from pages.common import charts, exports, session, tables, widgets
 from pages.common.formats import Viewer, plotted, words
 from pages.common.periods import last_days
 
 session.guard(session.EVERYBODY)
 
+USAGE = ("day", "operation", "name", "events", "charged_micros")
 SPANS = {"7d": 7, "14d": 14, "30d": 30}
-LEVELS = {"low": st.warning, "empty": st.error, "debt": st.error}
+LEVELS = {"new": st.info, "low": st.warning, "empty": st.error, "debt": st.error}
 
 
 def run_out_text(run_out: dict[str, Any], viewer: Viewer) -> tuple[str, str]:
@@ -22,37 +26,36 @@ def run_out_text(run_out: dict[str, Any], viewer: Viewer) -> tuple[str, str]:
     if run_out["reason"] == "unlimited":
         return "Never", "unlimited account, metered only"
     if run_out["reason"] == "empty":
-        return "Now", "no credits left"
+        return "–", "no credits left"
     if run_out["reason"] == "no_use":
         return "–", f"no use in {run_out['basis_days']} days"
     days = run_out["days"]
     shown = f"{viewer.count(days)} {'day' if days == 1 else 'days'}" if days <= 365 else "Over a year"
-    return shown, f"at {viewer.credits(run_out['daily_micros'])} a day"
+    return shown, f"at {viewer.about(run_out['daily_micros'])} a day"
 
 
 def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
     balance, month, days, run_out = (overview[part] for part in ("balance", "month", "days", "run_out"))
+    kind, name = ("calls", "call") if overview["has_calls"] else ("events", "use")
+    shown, why = run_out_text(run_out, viewer)
+    before = f"vs {viewer.month(month['before_from'])}"
     with st.grid(5, gap="small", min_column_width=150):
-        st.metric("Available credits", viewer.credits(balance["available_micros"]),
-                  viewer.credits(overview["today_micros"], signed=True), delta_color="blue",
-                  delta_description=f"today · {viewer.credits(balance['held_micros'])} held",
-                  chart_data=[plotted(day["posted_micros"]) for day in days], chart_type="area", border=True, height="stretch",
-                  help="What you can spend now. Held credits are set aside for what is running.")
-        st.metric("Spent this month", viewer.credits(month["spent_micros"]), widgets.percent_change(month["spent_change_percent"]),
-                  delta_color="blue", delta_description="vs last month",
-                  chart_data=[plotted(day["spent_micros"]) for day in days], chart_type="bar", border=True, height="stretch",
-                  help="Compared with the same days of last month.")
-        st.metric("Calls this month", viewer.count(month["calls"]), widgets.percent_change(month["calls_change_percent"]),
-                  delta_color="blue", delta_description="vs last month", chart_data=[day["calls"] for day in days],
-                  border=True, height="stretch", help="Compared with the same days of last month.")
-        st.metric("Avg. cost per call", viewer.credits(month["call_average_micros"] or 0),
-                  widgets.percent_change(month["call_average_change_percent"]), delta_color="inverse", delta_description="vs last month",
-                  chart_data=[plotted(day["call_average_micros"]) for day in days], border=True, height="stretch",
-                  help="Compared with the same days of last month.")
-        shown, why = run_out_text(run_out, viewer)
-        st.metric("Lasts", shown, "low" if overview["level"] != "ok" else None, delta_arrow="off", delta_color="red",
-                  delta_description=why, chart_data=[plotted(left) for left in run_out["projection_micros"]], border=True,
-                  height="stretch", help=f"Available credits over the average daily use of the last {run_out['basis_days']} days.")
+        widgets.tile("Available credits", viewer.credits(balance["available_micros"]),
+                     viewer.credits(overview["today_micros"], signed=True), "today",
+                     [plotted(day["posted_micros"]) for day in days], "area", delta_color="blue",
+                     help=f"What you can spend now. {viewer.credits(balance['held_micros'])} more are held for what is running.")
+        widgets.tile("Spent this month", viewer.credits(month["spent_micros"]),
+                     widgets.percent_change(month["spent_change_percent"]), before,
+                     [plotted(day["spent_micros"]) for day in days], "bar", delta_color="blue")
+        widgets.tile(f"{kind if kind == 'calls' else 'uses'} this month".capitalize(), viewer.count(month[kind]),
+                     widgets.percent_change(month[f"{kind}_change_percent"]), before,
+                     [day[kind] for day in days], "line", delta_color="blue")
+        widgets.tile(f"Avg. cost per {name}", viewer.about(month[f"{name}_average_micros"] or 0),
+                     widgets.percent_change(month[f"{name}_average_change_percent"]), before,
+                     [plotted(day[f"{name}_average_micros"]) for day in days], "line", delta_color="inverse")
+        widgets.tile("Credits last", shown, "low" if overview["level"] == "low" else None, why,
+                     [plotted(left) for left in run_out["projection_micros"]], "line", delta_color="red", delta_arrow="off",
+                     help=f"Available credits over the average daily use of the last {run_out['basis_days']} days.")
 
 
 def banner(overview: dict[str, Any], viewer: Viewer) -> None:
@@ -61,6 +64,7 @@ def banner(overview: dict[str, Any], viewer: Viewer) -> None:
     if level == "ok":
         return
     text = {
+        "new": "**Welcome.** Buy your first credits to make calls and use services.",
         "debt": f"**You owe {viewer.credits(overview['balance']['debt_micros'])} credits.** The next purchase settles it first.",
         "empty": "**There are no credits left.** Calls and services stop until you buy credits.",
         "low": f"**Your credits cover about {run_out_text(overview['run_out'], viewer)[0]}.** Calls stop when credits reach zero.",
@@ -68,6 +72,13 @@ def banner(overview: dict[str, Any], viewer: Viewer) -> None:
     with st.container(key="low_balance", horizontal=True, vertical_alignment="center"):
         LEVELS[level](text, icon=":material/notifications_active:", width="stretch")
         st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
+
+
+def export(days: int, viewer: Viewer, person: Person) -> Iterable[Sequence[object]]:
+    first, last = last_days(viewer, days)
+    usage = analytics.usage_analytics(session.database(), person.identity, first=first, last=last, group_by="day_operation",
+                                      time_zone=viewer.zone_name)
+    return exports.pick(usage["rows"], USAGE)
 
 
 @st.fragment
@@ -80,6 +91,7 @@ def spend() -> None:
         with toolbar():
             span = st.segmented_control("Days", list(SPANS), default="30d", required=True, format_func=str.upper,
                                         key="days", label_visibility="collapsed", bind="query-params") or "30d"
+            exports.csv_button("CSV", "usage.csv", USAGE, session.later(functools.partial(export, SPANS[span], viewer)), key="usage_csv")
         first, last = last_days(viewer, SPANS[span])
         usage = analytics.usage_analytics(session.database(), person.identity, first=first, last=last,
                                           group_by="day_operation", time_zone=viewer.zone_name)
@@ -109,7 +121,7 @@ def recent_purchases(viewer: Viewer) -> None:
             return
         (tables.Table(rows, viewer).time("Date", "created_at", pattern="MMM D").text("Package", "package_name")
          .money("Paid", "price_cents").credits("Credits", "credits_micros").pill("Status", "status")
-         .draw(key="recent_purchases", alt="Your last purchases"))
+         .draw(key="recent_purchases", alt="Your last purchases", wide=("Credits",)))
 
 
 @widgets.errors_as_sentences
@@ -122,7 +134,7 @@ def recent_calls(viewer: Viewer) -> None:
             return
         (tables.Table(rows, viewer).time("Started", "started_at").text("To", "to").pill("Status", "status")
          .duration("Duration", "duration_seconds").credits("Cost", "charged_micros")
-         .draw(key="recent_calls", alt="Your last calls"))
+         .draw(key="recent_calls", alt="Your last calls", wide=("To", "Duration")))
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()

@@ -10,7 +10,8 @@ import streamlit as st
 from credits_core import ledger
 from credits_core.auth.person import Person
 from pages.common import exports, paging, periods, session, tables, widgets
-from pages.common.explain import explain_dialog
+from pages.common.explain import explain_dialog, table_key
+from pages.common.formats import words
 
 session.guard(session.EVERYBODY)
 
@@ -28,7 +29,7 @@ def filters() -> dict[str, Any]:
                                label_visibility="collapsed", icon=":material/search:", bind="query-params", width=280)
         first, last = periods.choose(viewer, default="30d", with_all=True)
     begin, end = periods.moments(viewer, first, last)
-    return {"kind": kind, "search": search.strip() or None if search else None, "first": begin, "last": end}
+    return {"kind": kind, "search": search.strip() or None if search else None, "from_": begin, "to": end}
 
 
 def export(person: Person) -> Iterable[Sequence[object]]:
@@ -50,11 +51,11 @@ if not rows:
         widgets.empty("No transactions match", "Choose another period or clear the filters. New accounts start by buying credits.")
 else:
     table = (tables.Table(rows, viewer).time("Time", "created_at").pill("Kind", "kind")
-             .texts("What", [row.get("operation_name") or row.get("reason") or "" for row in rows])
-             .credits("Amount", "amount_micros").credits("Balance after", "posted_after_micros")
+             .texts("What", [row["reason"] or words(row["operation"] or "") for row in rows], width="medium")
+             .credits("Amount", "amount_micros", signed=True).credits("Balance after", "posted_after_micros")
              .text("Number", "transaction_id"))
-    picked = table.draw(key=f"transactions_{place}_{hash(str(chosen))}", alt="Transactions, the newest first",
-                        on_select="rerun", selection_mode="single-row")
+    picked = table.draw(key=table_key(f"transactions_{place}_{chosen}"), alt="Transactions, the newest first",
+                        wide=("Kind", "Balance after", "Number"), on_select="rerun", selection_mode="single-row")
     paging.toolbar(answer["next_cursor"], key="transactions")
     if picked.selection.rows:
         explain_dialog(rows[picked.selection.rows[0]]["transaction_id"])

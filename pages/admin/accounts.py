@@ -9,7 +9,7 @@ import streamlit as st
 from credits_core import accounts, analytics, calls, ledger, purchases
 from credits_core.auth.person import Person
 from pages.common import adjusting, exports, paging, session, tables, widgets
-from pages.common.explain import explain_dialog
+from pages.common.explain import explain_dialog, table_key
 from pages.common.formats import words
 
 session.guard(session.ADMIN)
@@ -39,10 +39,11 @@ def show_list() -> None:
         with st.container(border=True):
             widgets.empty("No account matches", "Search by a part of the name or e-mail, or by the account's number.")
         return
-    picked = (tables.Table(rows, viewer).text("Name", "name").text("E-mail", "email").text("Role", "role")
+    picked = (tables.Table(rows, viewer).text("Name", "name").text("E-mail", "email").texts("Role", [words(row["role"]) for row in rows])
               .credits("Available", "available_micros").credits("Bought", "total_purchased_micros")
               .credits("Used", "total_used_micros").time("Last activity", "last_activity_at").count("Number", "account_id")
-              .draw(key=f"accounts_{place}_{search}", alt="Accounts, the newest first", on_select="rerun",
+              .draw(key=f"accounts_{place}_{search}", alt="Accounts, the newest first",
+                    wide=("E-mail", "Role", "Bought", "Used", "Number"), on_select="rerun",
                     selection_mode="single-row"))
     paging.toolbar(answer["next_cursor"], key="accounts")
     if picked.selection.rows:
@@ -88,9 +89,9 @@ def show_transactions(account_id: int) -> None:
         return
     picked = (tables.Table(rows, viewer).time("Time", "created_at").pill("Kind", "kind")
               .texts("What", [row["reason"] or words(row["operation"] or "") for row in rows])
-              .credits("Amount", "amount_micros").credits("Balance after", "posted_after_micros").text("By", "actor")
-              .draw(key=f"account_transactions_{account_id}_{place}", alt="Transactions of this account, the newest first",
-                    on_select="rerun", selection_mode="single-row"))
+              .credits("Amount", "amount_micros", signed=True).credits("Balance after", "posted_after_micros").actor("By", "actor")
+              .draw(key=table_key(f"account_transactions_{account_id}_{place}"), alt="Transactions of this account, the newest first",
+                    wide=("Kind", "Balance after", "By"), on_select="rerun", selection_mode="single-row"))
     paging.toolbar(answer["next_cursor"], key="account_transactions")
     if picked.selection.rows and not adjusting.pending_key():
         explain_dialog(rows[picked.selection.rows[0]]["transaction_id"])
@@ -117,7 +118,8 @@ def show_calls(account_id: int) -> None:
         return
     (tables.Table(answer["items"], viewer).time("Started", "started_at").text("From", "from").text("To", "to")
      .pill("Status", "status").duration("Duration", "duration_seconds").duration("Billed", "billed_seconds")
-     .cost_bar("Cost", "charged_micros").draw(key=f"account_calls_{account_id}", alt="Calls of this account"))
+     .cost_bar("Cost", "charged_micros").draw(key=f"account_calls_{account_id}", alt="Calls of this account",
+           wide=("From", "Status", "Duration")))
     paging.toolbar(answer["next_cursor"], key="account_calls")
 
 

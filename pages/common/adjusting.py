@@ -43,7 +43,7 @@ def pending_key() -> str | None:
 @st.dialog("Adjust credits", width="medium", on_dismiss=_close)
 def adjust_dialog(account_id: int, name: str) -> None:
     person, viewer = session.guard(session.ADMIN), session.viewer()
-    st.caption(f"Account {account_id} · {name}")
+    st.caption(f"Account {account_id} · {widgets.plain(name)}")
     direction = st.segmented_control("What to do", list(DIRECTIONS), default="add", required=True, format_func=DIRECTIONS.get,
                                      key="adjust_direction", label_visibility="collapsed") or "add"
     amount = st.text_input("Amount in credits", placeholder="For example 12.50", key="adjust_amount")
@@ -88,11 +88,11 @@ def _preview(account_id: int, micros: int) -> bool:
                        ("Change", viewer.credits(micros, signed=True)),
                        ("Available afterwards", viewer.credits(preview["available_after_micros"]))])
     if not preview["allowed"]:
-        st.error(preview["reason"], icon=":material/error:")
+        st.error(widgets.plain(preview["reason"]), icon=":material/error:")
     return bool(preview["allowed"])
 
 
 def toast_after() -> None:
     """Says once that the last adjustment worked."""
     if done := st.session_state.pop("adjusted", None):
-        st.toast(done, icon=":material/check_circle:")
+        st.toast(widgets.plain(done), icon=":material/check_circle:")

@@ -12,7 +12,7 @@ import streamlit as st
 from pages.common.formats import plotted, plotted_money
 
 _CONFIG = {"displayModeBar": False, "responsive": True}
-BAR_HEIGHT = 34  # pixels for one horizontal bar with its gap
+BAR_HEIGHT = 46  # pixels for one horizontal bar with its gap
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def stacked_days(
         legend={"orientation": "h", "y": -0.16, "x": 0.5, "xanchor": "center", "itemclick": "toggle", "title": None},
     )
     figure.update_xaxes(type="date", showgrid=False, tickformat="%b %-d", nticks=6, fixedrange=True, hoverformat="%a %b %-d",
-                        tickfont_color=colors.text)
-    figure.update_yaxes(gridcolor=colors.grid, zeroline=False, nticks=4, tickformat=",~g", rangemode="tozero", fixedrange=True,
-                        tickfont_color=colors.text)
+                        automargin=True, ticklabelstandoff=6, tickfont_color=colors.text)
+    figure.update_yaxes(gridcolor=colors.grid, zeroline=False, nticks=5, tickformat=",~g", rangemode="tozero", fixedrange=True,
+                        automargin=True, ticklabelstandoff=6, tickfont_color=colors.text)
     return figure
 
 
@@ -87,11 +87,12 @@ def ranked_bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[
     colors = palette(dark)
     figure = go.Figure(go.Bar(
         x=list(values), y=list(labels), orientation="h", text=list(texts), textposition="outside", cliponaxis=False,
-        marker_color=colors.series[0], marker_line_width=0, hoverinfo="skip", textfont_color=colors.text,
+        marker_color=colors.series[0], marker_line_width=0, width=0.55, hoverinfo="skip", textfont_color=colors.text,
     ))
-    figure.update_layout(**_layout(colors, max(120, BAR_HEIGHT * len(labels) + 24)))
+    figure.update_layout(**_layout(colors, BAR_HEIGHT * len(labels) + 16))
     figure.update_xaxes(visible=False, fixedrange=True, range=[0, max([*values, 0]) * 1.3 or 1])
-    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticksuffix="  ", tickfont_color=colors.text)
+    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticksuffix="  ", automargin=True,
+                        tickfont_color=colors.text)
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import streamlit as st
@@ -15,7 +16,19 @@ ROUNDING = {"half_up": "to the nearest micro-credit", "half_even": "to the neare
             "up": "up to whole micro-credits", "down": "down to whole micro-credits"}
 
 
-@st.dialog("Why this amount", width="medium", on_dismiss="rerun")
+_CLOSED = "explanations_closed"
+
+
+def table_key(name: str) -> str:
+    """Key of a table whose selected row is explained. It changes when the dialog closes: a new table has no selection."""
+    return f"{name}_{st.session_state.get(_CLOSED, 0)}"
+
+
+def _closed() -> None:
+    st.session_state[_CLOSED] = st.session_state.get(_CLOSED, 0) + 1
+
+
+@st.dialog("Why this amount", width="medium", on_dismiss=_closed)
 @widgets.errors_as_sentences
 def explain_dialog(transaction_id: str) -> None:
     person, viewer = session.guard(session.EVERYBODY), session.viewer()
@@ -27,12 +40,14 @@ def explain_dialog(transaction_id: str) -> None:
         st.markdown("**Price**")
         widgets.facts([*[_component(part, viewer) for part in price["components"]],
                        ("Rounded", ROUNDING[price["rounding"]]),
-                       ("Price in force since", viewer.time(price["effective_from"]))])
+                       *([("In force since", viewer.time(price["effective_from"]))] if price["effective_from"] else [])])
     if what["entries"]:
         st.markdown("**Credits it drew on**" if what["amount_micros"] < 0 else "**Credits it went to**")
-        rows = [{**entry, "from": _source(entry)} for entry in what["entries"]]
-        (tables.Table(rows, viewer).text("Credits", "from").credits("Amount", "amount_micros")
-         .time("Expire", "expires_at", pattern="MMM D, YYYY").draw(key="explain_entries", alt="Grants and amounts"))
+        rows = what["entries"]
+        (tables.Table(rows, viewer).texts("Credits", [_source(entry) for entry in rows])
+         .credits("Amount", "amount_micros", signed=True)
+         .texts("Expire", [viewer.time(entry["expires_at"]) if entry["expires_at"] else "Never" for entry in rows])
+         .draw(key="explain_entries", alt="Grants and amounts"))
 
 
 def _facts(what: Mapping[str, Any], viewer: Viewer) -> list[tuple[str, str]]:
@@ -42,9 +57,9 @@ def _facts(what: Mapping[str, Any], viewer: Viewer) -> list[tuple[str, str]]:
     if what.get("operation"):
         rows.append(("Operation", words(what["operation"])))
     if what.get("quantity") is not None:
-        rows.append(("Measured", f"{what['quantity']:g}"))
+        rows.append(("Measured", _quantity(what, "quantity", viewer)))
     if what.get("billed_quantity") is not None and what["billed_quantity"] != what.get("quantity"):
-        rows.append(("Billed", f"{what['billed_quantity']:g}"))
+        rows.append(("Billed", _quantity(what, "billed_quantity", viewer)))
     if what.get("paid_by"):
         rows.append(("Paid by", "nothing: this account is unlimited" if what["paid_by"] == "unlimited" else "credits"))
     if what.get("rated_micros") is not None:
@@ -55,6 +70,12 @@ def _facts(what: Mapping[str, Any], viewer: Viewer) -> list[tuple[str, str]]:
         rows.append(("Reverses", what["reverses"]))
     return [*rows, ("Balance before", viewer.credits(what["posted_before_micros"])),
             ("Balance after", viewer.credits(what["posted_after_micros"]))]
+
+
+def _quantity(what: Mapping[str, Any], field: str, viewer: Viewer) -> str:
+    """A measured quantity: a duration where the price counts time, else a number."""
+    units = {part["unit"] for part in (what.get("price") or {}).get("components", ())}
+    return duration(what[field]) if units & {"minute", "second"} else viewer.number(f"{Decimal(str(what[field])).normalize():f}")
 
 
 def _component(part: Mapping[str, Any], viewer: Viewer) -> tuple[str, str]:

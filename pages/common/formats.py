@@ -27,6 +27,7 @@ class Viewer:
     zone: ZoneInfo
     language: str = "en"
     dark: bool = False
+    phone: bool = False
 
     @property
     def zone_name(self) -> str:
@@ -42,6 +43,11 @@ class Viewer:
         """Credits with 2 decimals, more only if needed; `signed` puts a plus before what comes in."""
         plus = "+" if signed and micros > 0 else ""
         return plus + self.number(format_credits(micros))
+
+    def about(self, micros: int) -> str:
+        """An average or estimate in credits: 2 decimals, or 4 where less than a hundredth is meant."""
+        exact = Decimal(micros) / MICROS_PER_CREDIT
+        return self._separated(f"{exact:,.4f}" if micros and abs(exact) < Decimal("0.01") else f"{exact:,.2f}")
 
     def money(self, minor_units: int, currency: str) -> str:
         """A price from its smallest unit: `(1050, "usd")` -> `$10.50`, `(500, "jpy")` -> `¥500`."""
@@ -79,6 +85,10 @@ class Viewer:
         """`Nov 20` of a calendar day such as `2026-11-20`; days have no zone."""
         day = dt.date.fromisoformat(text[:10])
         return f"{day:%b} {day.day}"
+
+    def month(self, text: str) -> str:
+        """`Nov` of a calendar day."""
+        return f"{dt.date.fromisoformat(text[:10]):%b}"
 
     def today(self) -> dt.date:
         return dt.datetime.now(self.zone).date()

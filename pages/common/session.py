@@ -33,6 +33,10 @@ def cookies() -> dict[str, str]:
     return st.context.cookies.to_dict()
 
 
+def user_agent() -> str:
+    return st.context.headers.get("User-Agent", "")
+
+
 def guard(roles: Sequence[str]) -> Person:
     """The person, if they may be here; otherwise the sign-in page or a refusal, and the run ends.
 
@@ -67,9 +71,10 @@ def later(rows: Callable[[Person], Iterable[Sequence[object]]]) -> Callable[[], 
 
 
 def viewer() -> Viewer:
-    """The browser's zone, language and colour scheme; UTC and English when it did not say."""
+    """The browser's zone, language, colour scheme and kind; UTC and English when it did not say."""
     try:
         zone = ZoneInfo(st.context.timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError):
         zone = ZoneInfo("UTC")
-    return Viewer(zone, (st.context.locale or "en").split("-")[0].lower(), st.context.theme.type == "dark")
+    language = (st.context.locale or "en").split("-")[0].lower()
+    return Viewer(zone, language, dark=st.context.theme.type == "dark", phone="Mobi" in user_agent())

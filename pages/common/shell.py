@@ -13,7 +13,7 @@ from credits_core.errors import CreditsError
 from credits_core.runtime import get_runtime
 from pages.common import session
 from pages.common.formats import words
-from pages.common.widgets import post_form
+from pages.common.widgets import plain, post_form
 
 TEST_MODE = "Test mode – no card is charged"
 
@@ -27,12 +27,14 @@ def sidebar(person: Person, pages: Mapping[str, st.Page]) -> None:
     with st.sidebar:
         with st.container(border=True, gap="xsmall", key="balance_badge"):
             _balance(person)
-            st.page_link(pages["buy"], label="Buy credits", icon=":material/add_card:", width="stretch")
+            if st.button("Buy credits", icon=":material/add_card:", width="stretch", key="badge_buy"):
+                st.switch_page(pages["buy"])
         if is_test_mode():
             st.badge(TEST_MODE, icon=":material/science:", color="orange")
-        with st.popover(person.name or person.email, icon=":material/account_circle:", type="tertiary"):
-            st.markdown(f"**{person.name or person.email}**")
-            st.caption(f"{person.email} · {words(person.role)}")
+        name = plain(person.name or person.email)
+        with st.popover(name, icon=":material/account_circle:", type="tertiary"):
+            st.markdown(f"**{name}**")
+            st.caption(f"{plain(person.email)} · {words(person.role)}")
             post_form("/auth/sign-out", {}, "Sign out", primary=False)
 
 

@@ -18,7 +18,10 @@ ROW_HEIGHT = 33
 
 
 class Table:
-    """A table built column by column; every column takes the same rows."""
+    """A table built column by column; every column takes the same rows.
+
+    Columns named in `wide` when it is drawn are left out on a phone, whose screen has room for three or four.
+    """
 
     def __init__(self, rows: Rows, viewer: Viewer) -> None:
         self._rows = rows
@@ -33,6 +36,10 @@ class Table:
         """A column of texts made by the page, one for each row."""
         return self._add(label, list(values), st.column_config.TextColumn(label, **options))
 
+    def actor(self, label: str, field: str) -> Table:
+        """Who did it: the holder, a program, or somebody of the staff (by the start of their id)."""
+        return self.texts(label, [_actor(row.get(field)) for row in self._rows])
+
     def time(self, label: str, field: str, *, pattern: str = "MMM D, HH:mm", **options: Any) -> Table:
         """A moment in the viewer's zone."""
         values = pd.to_datetime([row.get(field) for row in self._rows], utc=True, format="ISO8601")
@@ -43,11 +50,12 @@ class Table:
         values = pd.to_datetime([row.get(field) for row in self._rows], format="ISO8601").date
         return self._add(label, values, st.column_config.DateColumn(label, format="MMM D, YYYY"))
 
-    def credits(self, label: str, field: str, **options: Any) -> Table:
+    def credits(self, label: str, field: str, *, signed: bool = False, **options: Any) -> Table:
         """Credits from micros, all with the decimals that the finest of them needs."""
         values = [row.get(field) for row in self._rows]
         return self._add(label, [None if value is None else plotted(value) for value in values],
-                         st.column_config.NumberColumn(label, format=f"%,.{_places(values)}f", **options))
+                         st.column_config.NumberColumn(
+                             label, format=f"%{'+' if signed else ''},.{_places(values)}f", **options))
 
     def cost_bar(self, label: str, field: str) -> Table:
         """Credits with a bar against the largest of the shown rows."""
@@ -78,9 +86,11 @@ class Table:
         return self._add(label, [row.get(field) for row in self._rows],
                          st.column_config.LinkColumn(label, display_text=text))
 
-    def draw(self, *, key: str, alt: str, **options: Any) -> Any:
+    def draw(self, *, key: str, alt: str, wide: Sequence[str] = (), **options: Any) -> Any:
         """Shows it; `options` go to st.dataframe (selection). `alt` says what the table holds."""
         frame = pd.DataFrame(self._data)
+        if self._viewer.phone:
+            frame = frame.drop(columns=[label for label in wide if label in frame])
         return st.dataframe(frame, hide_index=True, column_config=self._config, key=key, alt=alt, row_height=ROW_HEIGHT,
                             height="content", **options)
 
@@ -92,3 +102,9 @@ class Table:
 
 def _places(values: Iterable[int | None]) -> int:
     return max((len(format_credits(value).partition(".")[2]) for value in values if value is not None), default=2)
+
+
+def _actor(actor: str | None) -> str:
+    if actor in (None, "owner"):
+        return "Account holder"
+    return "System" if str(actor).startswith("service") else f"Staff {str(actor)[:8]}"

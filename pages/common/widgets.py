@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
@@ -31,6 +32,14 @@ STATUS_LABELS: Mapping[str, str] = {
 }
 
 
+_MARKUP = re.compile(r"([\\`*_\[\]<>:$~#|!])")
+
+
+def plain(text: str) -> str:
+    """Text of people (names, reasons, prices) for places where Streamlit reads Markdown: shown as it is written."""
+    return _MARKUP.sub(r"\\\1", text)
+
+
 def status_label(status: str) -> str:
     return STATUS_LABELS.get(status, status.replace("_", " ").capitalize())
 
@@ -47,8 +56,8 @@ def page_header(title: str, caption: str) -> Iterator[None]:
     """The title row; what is drawn inside stands at its right end (below it on a phone)."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         with st.container(width="content", gap=None):
-            st.title(title, anchor=False)
-            st.caption(caption)
+            st.title(plain(title), anchor=False)
+            st.caption(plain(caption))
         with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", width="content"):
             yield
 
@@ -76,8 +85,17 @@ def percent_change(change: float | None) -> str | None:
     return None if change is None else f"{change:+.1f}%"
 
 
+def tile(
+    label: str, value: str, delta: str | None, description: str, chart: Sequence[float] = (),
+    chart_type: Literal["line", "bar", "area"] = "line", **options: Any,
+) -> None:
+    """A bordered figure with its change and a sparkline; figures that were zero all along get no line."""
+    st.metric(label, value, delta, delta_description=description, chart_data=list(chart) if any(chart) else None,
+              chart_type=chart_type, border=True, height="stretch", **options)
+
+
 def show_error(error: CreditsError) -> None:
-    st.error(error.message, icon=":material/error:")
+    st.error(plain(error.message), icon=":material/error:")
 
 
 def errors_as_sentences(draw: Callable[P, T]) -> Callable[P, T | None]:

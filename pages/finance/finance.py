@@ -16,6 +16,7 @@ from pages.common.formats import Viewer, plotted, plotted_money
 session.guard(session.FINANCE)
 
 SALES = ("day", "currency", "package", "name", "purchases", "total_cents")
+BEFORE = "vs before"
 USAGE = ("day", "operation", "name", "events", "charged_micros")
 
 
@@ -34,27 +35,26 @@ def export_usage(person: Person) -> Iterable[Sequence[object]]:
 
 def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
     usage = overview["usage"]
-    with st.grid("auto", gap="small", min_column_width=190):
+    with st.grid("auto", gap="small", min_column_width=170):
         if not overview["sales"]["currencies"]:
-            st.metric("Sales", "–", delta_description="no purchases in these days", border=True, height="stretch")
+            widgets.tile("Sales", "–", None, "no purchases in these days")
         for money in overview["sales"]["currencies"]:
             _sales_tiles(money, viewer)
-        st.metric("Credits used", viewer.credits(usage["total_micros"]), widgets.percent_change(usage["change_percent"]), delta_color="blue",
-                  delta_description="vs as many days before", chart_data=[plotted(day) for day in usage["day_micros"]],
-                  chart_type="bar", border=True, height="stretch")
-        st.metric("Uses", viewer.count(usage["total_events"]), delta_description="charged events",
-                  chart_data=usage["day_events"], border=True, height="stretch")
+        widgets.tile("Credits used", viewer.credits(usage["total_micros"]), widgets.percent_change(usage["change_percent"]),
+                     BEFORE, [plotted(day) for day in usage["day_micros"]], "bar", delta_color="blue")
+        widgets.tile("Uses", viewer.count(usage["total_events"]), None, "charged events", usage["day_events"])
 
 
 def _sales_tiles(money: dict[str, Any], viewer: Viewer) -> None:
     code = money["currency"]
-    st.metric(f"Sales in {code.upper()}", viewer.money(money["total_cents"], code), widgets.percent_change(money["change_percent"]),
-              delta_description="vs as many days before", chart_data=[plotted_money(day, code) for day in money["day_cents"]],
-              chart_type="bar", border=True, height="stretch", help="Before tax, by the moment the credits were added.")
-    st.metric("Purchases", viewer.count(money["purchases"]), delta_description=f"by {viewer.count(money['buyers'])} accounts",
-              border=True, height="stretch")
-    st.metric("Average purchase", viewer.money(money["average_cents"], code), border=True, height="stretch",
-              delta_description=f"{viewer.credits(money['credits_micros'])} credits sold")
+    widgets.tile(f"Sales in {code.upper()}", viewer.money(money["total_cents"], code),
+                 widgets.percent_change(money["change_percent"]), BEFORE,
+                 [plotted_money(day, code) for day in money["day_cents"]], "bar",
+                 help="Before tax, by the moment the credits were added.")
+    widgets.tile("Purchases", viewer.count(money["purchases"]), None, f"by {viewer.count(money['buyers'])} accounts",
+                 money["day_purchases"])
+    widgets.tile("Average purchase", viewer.money(money["average_cents"], code), None,
+                 f"{viewer.credits(money['credits_micros'])} credits sold")
 
 
 def sales_cards(overview: dict[str, Any], viewer: Viewer) -> None:
@@ -106,7 +106,8 @@ def top_accounts(overview: dict[str, Any], viewer: Viewer) -> None:
             return
         (tables.Table(rows, viewer).text("Account", "name").text("E-mail", "email").count("Uses", "events")
          .cost_bar("Credits used", "charged_micros").percent("Share", "share_percent").credits("Available", "available_micros")
-         .draw(key="top_accounts", alt="Accounts by credits used, the largest first"))
+         .draw(key="top_accounts", alt="Accounts by credits used, the largest first",
+               wide=("E-mail", "Uses", "Share", "Available")))
 
 
 person, viewer = session.guard(session.FINANCE), session.viewer()
