@@ -117,11 +117,6 @@ class StripeGateway:
         if self.simulator is not None:
             self.simulator.close()
 
-    @property
-    def webhooks_on(self) -> bool:
-        """Whether there is a signing secret; without one the endpoint is off and the poll does the work."""
-        return self._webhook_secret is not None
-
     # buying
 
     def create_checkout_session(
