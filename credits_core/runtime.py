@@ -85,7 +85,7 @@ def _open_database(settings: Settings, closing: ExitStack) -> tuple[Database, Em
         migrations.prepare(server)
         db = PsycopgDatabase(server.dsn())
     elif settings.database_url:
-        db = PsycopgDatabase(settings.database_url, prepare=False)
+        db = PsycopgDatabase(settings.database_url)
     else:
         assert settings.supabase_url and settings.supabase_anon_key and settings.supabase_service_role_key
         db = SupabaseDatabase(

@@ -36,7 +36,7 @@ def json_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
 def json_text(value: object) -> str:
     """JSON for a jsonb parameter; decimals, times and UUIDs become text. InvalidRequest for NaN."""
     try:
-        text = json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False)
+        text = _ENCODER.encode(value)
     except ValueError:
         raise InvalidRequest("A number in the request is not a number; send finite numbers.") from None
     return _storable(text)
@@ -61,6 +61,9 @@ def _plain(value: object) -> str:
     if isinstance(value, Decimal | UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be sent to SQL; use Decimal, datetime, UUID or text")
+
+
+_ENCODER = json.JSONEncoder(default=_plain, ensure_ascii=False, allow_nan=False)
 
 
 def _storable(text: str) -> str:

@@ -68,7 +68,6 @@ class EmbeddedServer:
         ConfigError, with the server's last words, when it cannot start.
         """
         data_dir = data_dir.expanduser().resolve()
-        data_dir.mkdir(parents=True, exist_ok=True)
         with _starting_or_stopping(data_dir):
             postmaster = Postmaster.running(data_dir / "postgres") or _start(data_dir, settings or {})
             users_lock = os.open(data_dir / "postgres.users", os.O_RDWR | os.O_CREAT, 0o600)
@@ -225,7 +224,13 @@ def _socket_dir(folder: Path, user: ServerUser) -> Path:
 @contextmanager
 def _starting_or_stopping(data_dir: Path) -> Iterator[None]:
     """One process at a time looks at the server, starts or stops it."""
-    lock = os.open(data_dir / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = os.open(data_dir / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"The database cannot be kept in {data_dir} ({error.strerror}); set DATA_DIR to a folder of your own."
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

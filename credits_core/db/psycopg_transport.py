@@ -1,7 +1,8 @@
 """The transport over PostgreSQL's own protocol: embedded server, or `DATABASE_URL` (Supabase's pooler).
 
 Does for each transaction what PostgREST does: take the caller's role and claims, then run one function. Role,
-claims, time limit, function and commit travel together (pipeline mode), so a call costs one round trip.
+claims, time limit and function travel as one message, which PostgreSQL runs as one transaction: a call costs one
+round trip, and half of what prepared statements in pipeline mode cost (docs/decisions/two-transports.md).
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from credits_core.db.arguments import check_name, json_text, text_arguments
@@ -22,27 +22,11 @@ from credits_core.db.port import Identity
 # As Supabase sets them for its API roles; the service also runs jobs over all accounts.
 STATEMENT_TIMEOUT = {"anon": "3s", "authenticated": "8s", "service_role": "60s"}
 
-_BECOME: LiteralString = (
-    "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true),"
-    " set_config('statement_timeout', %s, true)"
-)
-
 
 class PsycopgDatabase:
-    """The database port over a pool of connections; `dsn` names a login role that may become the API roles.
+    """The database port over a pool of connections; `dsn` names a login role that may become the API roles."""
 
-    `prepare=False` is for poolers in transaction mode, which cannot keep prepared statements.
-    """
-
-    def __init__(
-        self,
-        dsn: str,
-        *,
-        min_size: int = 1,
-        max_size: int = 16,
-        prepare: bool = True,
-        wait_seconds: float = 5.0,
-    ) -> None:
+    def __init__(self, dsn: str, *, min_size: int = 1, max_size: int = 16, wait_seconds: float = 5.0) -> None:
         self._pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]] = ConnectionPool(
             dsn,
             min_size=min_size,
@@ -52,7 +36,7 @@ class PsycopgDatabase:
             check=_refuse_dead,
             kwargs={
                 "autocommit": True,
-                "prepare_threshold": 0 if prepare else None,
+                "cursor_factory": psycopg.ClientCursor,
                 "application_name": "credits",
                 "connect_timeout": 10,
             },
@@ -63,21 +47,20 @@ class PsycopgDatabase:
     def call(self, function: str, identity: Identity, /, **arguments: object) -> Any:
         """See `Database.call`."""
         texts = text_arguments(arguments)
-        statement = _statement(function, tuple(texts))
-        become = (identity.role, json_text(dict(identity.claims)), _time_limit(identity.role))
-        return _once_more(lambda: self._run(become, statement, tuple(texts.values())))
+        message = _message(function, tuple(texts))
+        limit = STATEMENT_TIMEOUT.get(identity.role, STATEMENT_TIMEOUT["anon"])
+        values = (identity.role, json_text(dict(identity.claims)), limit, *texts.values())
+        return _once_more(lambda: self._run(message, values))
 
     def close(self) -> None:
         """See `Database.close`."""
         self._pool.close()
 
-    def _run(self, become: tuple[str, str, str], statement: sql.Composed, values: tuple[str, ...]) -> Any:
-        # In autocommit all of a pipeline up to its sync is one transaction: no BEGIN, no COMMIT to wait for.
+    def _run(self, message: bytes, values: tuple[str, ...]) -> Any:
         with self._pool.connection() as connection:
-            with connection.pipeline():
-                connection.execute(_BECOME, become)
-                answer = connection.execute(statement, values)
-            row = answer.fetchone()
+            cursor = connection.execute(message, values)
+            cursor.nextset()
+            row = cursor.fetchone()
             return row[0] if row else None
 
 
@@ -98,19 +81,16 @@ def _once_more(run: Callable[[], Any]) -> Any:
 
 
 @lru_cache(maxsize=512)
-def _statement(function: str, names: tuple[str, ...]) -> sql.Composed:
-    """The same text for the same function and arguments, so that the server plans it once a connection.
+def _message(function: str, names: tuple[str, ...]) -> bytes:
+    """The message of a call, with a placeholder for each value: names come from the program and are checked.
 
-    Values are sent as text of no stated type: PostgreSQL reads them for the parameter they belong to.
+    Values become quoted literals of no stated type: PostgreSQL reads each for the parameter it belongs to.
     """
-    arguments = sql.SQL(", ").join(
-        sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder()) for name in names
-    )
-    return sql.SQL("select credits.{}({})").format(sql.Identifier(check_name(function)), arguments)
-
-
-def _time_limit(role: str) -> str:
-    return STATEMENT_TIMEOUT.get(role, STATEMENT_TIMEOUT["anon"])
+    arguments = ", ".join(f"{name} => %s" for name in names)
+    return (
+        "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true),"
+        f" set_config('statement_timeout', %s, true); select credits.{check_name(function)}({arguments})"
+    ).encode()
 
 
 def _refuse_dead(connection: psycopg.Connection[tuple[Any, ...]]) -> None:

@@ -159,6 +159,12 @@ def test_the_product_never_logs_in_as_superuser(server: EmbeddedServer, template
     assert row == (False,)
 
 
+def test_a_folder_that_cannot_be_used_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="set DATA_DIR"):
+        EmbeddedServer.start(tmp_path / "file")
+
+
 def test_a_failing_start_shows_the_servers_last_words(data_dir: Path) -> None:
     with pytest.raises(ConfigError, match="shared_buffers"):
         EmbeddedServer.start(data_dir, settings={"shared_buffers": "nonsense"})

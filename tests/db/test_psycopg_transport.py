@@ -122,11 +122,17 @@ def test_nobody_waits_for_ever_for_a_connection(
     database.close()
 
 
-def test_the_transport_works_without_prepared_statements(
-    owner: psycopg.Connection[Any], server: EmbeddedServer, empty_database: str
-) -> None:
-    """L2: poolers in transaction mode keep none."""
-    database = PsycopgDatabase(server.dsn(database=empty_database), prepare=False)
-    for n in range(7):
-        assert database.call("echo", ANONYMOUS, value={"n": n}) == {"n": n}
-    database.close()
+def test_values_are_values_whatever_they_look_like(probes: PsycopgDatabase) -> None:
+    """K1: nothing a person writes is ever read as SQL, nor does it reach another setting of the call."""
+    for text in (
+        "'; drop table credits.kept; --",
+        "\\'; select 1; --",
+        "$$ %s %(x)s %",
+        "E'\\''",
+        "\u02bc",
+        "''",
+        '"',
+    ):
+        assert probes.call("echo", ANONYMOUS, value={"text": text, text: 1}) == {"text": text, text: 1}
+        person = Identity({"role": "service_role", "sub": text})
+        assert probes.call("echo", person, value=[text]) == [text]
