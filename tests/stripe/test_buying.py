@@ -153,6 +153,18 @@ def test_a_crash_between_payment_and_return(shop: Shop) -> None:  # A3
     assert shop.balance() == 10_000_000
 
 
+def test_many_abandoned_checkouts_never_hide_a_paid_one(shop: Shop) -> None:  # A3
+    for _ in range(6):
+        shop.buy()
+    paid = shop.buy()
+    shop.pay(paid)
+    credited = 0
+    for _ in range(4):  # each poll takes two at a time, those longest unasked first
+        credited += fulfillment.poll(shop.db, shop.stripe, limit=2)["credited"]
+    assert credited == 1
+    assert shop.balance() == 10_000_000
+
+
 def test_a_crash_between_stripes_answer_and_our_record(  # A3
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +197,10 @@ def test_the_poll_finds_a_lost_session_and_gives_up_what_never_was(  # A3
     (session,) = shop.simulator.store.find("checkout.session", {})
     shop.control(f"sessions/{session['id']}/pay", card=CARD)
     assert shop.poll()["credited"] == 0  # too young: the first call may still be under way
-    owner_sql("update credits.purchases set created_at = created_at - interval '700 seconds'")
+    owner_sql(
+        "update credits.purchases set created_at = created_at - interval '700 seconds',"
+        " polled_at = polled_at - interval '700 seconds'"
+    )
     assert shop.poll() == {"checked": 2, "credited": 1, "ended": 1, "failed": 0}
     assert shop.balance() == 10_000_000
 
