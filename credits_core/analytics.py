@@ -22,33 +22,54 @@ def account_overview(
 
     `level` is new, debt, empty, low (less than a week left) or ok. Without `account_id`: the caller's own.
     """
-    answer: Answer = db.call("account_overview", identity, account_id=account_id, days=days, time_zone=time_zone)
+    answer: Answer = db.call(
+        "account_overview", identity, account_id=account_id, days=days, time_zone=time_zone
+    )
     return answer
 
 
 def usage_analytics(
-    db: Database, identity: Identity, *, account_id: int | None = None, first: dt.date | None = None,
-    last: dt.date | None = None, group_by: GroupBy = "day", time_zone: str = "UTC",
+    db: Database,
+    identity: Identity,
+    *,
+    account_id: int | None = None,
+    first: dt.date | None = None,
+    last: dt.date | None = None,
+    group_by: GroupBy = "day",
+    time_zone: str = "UTC",
 ) -> Answer:
     """Usage of one account from day `first` to day `last`, both included (default: the last 30 days).
 
     `rows` are grouped as asked, with zero rows for days without use; `operations` are the sums by operation, the
     largest first; `total_micros` is the sum of the range. InvalidRequest for an unknown zone or over 800 days.
     """
-    answer: Answer = db.call("usage_analytics", identity, account_id=account_id, **_days(first, last),
-                             group_by=group_by, time_zone=time_zone)
+    answer: Answer = db.call(
+        "usage_analytics",
+        identity,
+        account_id=account_id,
+        **_days(first, last),
+        group_by=group_by,
+        time_zone=time_zone,
+    )
     return answer
 
 
 def finance_overview(
-    db: Database, identity: Identity, *, livemode: bool, first: dt.date | None = None, last: dt.date | None = None,
+    db: Database,
+    identity: Identity,
+    *,
+    livemode: bool,
+    first: dt.date | None = None,
+    last: dt.date | None = None,
     time_zone: str = "UTC",
 ) -> Answer:
     """Sales (by currency, package, day) and usage (by day and operation, top accounts) of everybody. For staff.
 
     Changes in per cent compare with as many days before. Test and live sales are never in one answer.
     """
-    answer: Answer = db.call("finance_overview", identity, livemode=livemode, **_days(first, last), time_zone=time_zone)
+    answer: Answer = db.call(
+        "finance_overview", identity, livemode=livemode, **_days(first, last), time_zone=time_zone
+    )
     return answer
 
 

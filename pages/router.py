@@ -12,7 +12,9 @@ from pages.common import session, shell, sign_in, widgets
 
 HERE = Path(__file__).parent
 # Before the navigation, and a local file: a page's own icon would be fetched from a font host as the favicon.
-st.set_page_config(page_title="Prepaid Credits", page_icon=str(HERE / "static" / "favicon.png"), layout="wide")
+st.set_page_config(
+    page_title="Prepaid Credits", page_icon=str(HERE / "static" / "favicon.png"), layout="wide"
+)
 st.logo(str(HERE / "static" / "logo.svg"), size="large", icon_image=str(HERE / "static" / "mark.svg"))
 st.html(HERE / "static" / "pages.css")
 
@@ -37,12 +39,16 @@ def navigation(person: Person | None) -> tuple[st.Page, dict[str, st.Page]]:
     """
     role = person.role if person else "anonymous"
     start = START.get(role, "overview")
-    sections: dict[str, list[st.Page]] = {"": [st.Page(start_page, title="Start", default=True, visibility="hidden")]}
+    sections: dict[str, list[st.Page]] = {
+        "": [st.Page(start_page, title="Start", default=True, visibility="hidden")]
+    }
     by_name: dict[str, st.Page] = {}
     for section, file, title, icon, roles in PAGES:
         name = Path(file).stem
         shown = bool(section) and role in roles
-        page = st.Page(file, title=title, icon=icon or None, url_path=name, visibility="visible" if shown else "hidden")
+        page = st.Page(
+            file, title=title, icon=icon or None, url_path=name, visibility="visible" if shown else "hidden"
+        )
         sections.setdefault(section if shown else "", []).append(page)
         by_name[name] = page
     return st.navigation(sections, position="sidebar" if person else "hidden"), by_name | {"": by_name[start]}

@@ -14,7 +14,9 @@ from pages.common.formats import Viewer
 session.guard(session.EVERYBODY)
 
 LEAVE = "/auth/checkout"
-CREDITED = "You pay on Stripe's page and come back here. Credits are added as soon as the payment is confirmed."
+CREDITED = (
+    "You pay on Stripe's page and come back here. Credits are added as soon as the payment is confirmed."
+)
 
 
 def leave_button(label: str, **what: str) -> None:
@@ -48,30 +50,45 @@ def custom_amount(custom: dict[str, Any], currency: str) -> None:
         toolbar().caption(widgets.plain(f"{smallest} to {largest}"))
         left, right = st.columns([1, 1], vertical_alignment="bottom")
         scale = 10 ** currencies.decimals(currency)
-        units = left.number_input(f"Amount in {currency.upper()}", min_value=-(-custom["min_cents"] // scale),
-                                  max_value=custom["max_cents"] // scale, value=None, step=1, key="amount",
-                                  placeholder="For example 25", bind="query-params")
+        units = left.number_input(
+            f"Amount in {currency.upper()}",
+            min_value=-(-custom["min_cents"] // scale),
+            max_value=custom["max_cents"] // scale,
+            value=None,
+            step=1,
+            key="amount",
+            placeholder="For example 25",
+            bind="query-params",
+        )
         if not units:
             right.caption("Enter an amount to see what it buys.")
             return
         quote = analytics.purchase_quote(session.database(), person.identity, amount_cents=units * scale)
         with left:
-            widgets.facts([("You pay", viewer.money(quote["price_cents"], currency)),
-                           ("You get", f"{viewer.credits(quote['credits_micros'])} credits"),
-                           ("Per credit", viewer.unit_price(quote["cents_per_credit"], currency))])
+            widgets.facts(
+                [
+                    ("You pay", viewer.money(quote["price_cents"], currency)),
+                    ("You get", f"{viewer.credits(quote['credits_micros'])} credits"),
+                    ("Per credit", viewer.unit_price(quote["cents_per_credit"], currency)),
+                ]
+            )
         with right:
-            leave_button(f"Buy for {viewer.money(quote['price_cents'], currency)}", amount_cents=str(quote["price_cents"]))
+            leave_button(
+                f"Buy for {viewer.money(quote['price_cents'], currency)}",
+                amount_cents=str(quote["price_cents"]),
+            )
 
 
-session.guard(session.EVERYBODY)
-viewer = session.viewer()
-offer = catalog.packages(session.database(), session.ANONYMOUS)
+person, viewer = session.guard(session.EVERYBODY), session.viewer()
+offer = catalog.packages(session.database(), person.identity)
 with widgets.page_header("Buy credits", CREDITED):
     if shell.is_test_mode():
         st.badge(shell.TEST_MODE, icon=":material/science:", color="orange")
 if not offer["packages"] and not offer["custom"]:
     with st.container(border=True):
-        widgets.empty("Nothing is for sale right now", "Ask an administrator to load a catalog with packages.")
+        widgets.empty(
+            "Nothing is for sale right now", "Ask an administrator to load a catalog with packages."
+        )
 with st.grid("auto", gap="small", min_column_width=180, border=True) as grid:
     for package in offer["packages"]:
         with grid.cell():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -15,26 +15,53 @@ from pages.common.formats import words
 session.guard(session.EVERYBODY)
 
 STATUSES = ("completed", "running", "canceled", "failed", "abandoned")
-COLUMNS = ("call_id", "operation", "from", "to", "status", "started_at", "ended_at", "duration_seconds", "billed_seconds",
-           "charged_micros", "ended_reason", "transaction_id")
+COLUMNS = (
+    "call_id",
+    "operation",
+    "from",
+    "to",
+    "status",
+    "started_at",
+    "ended_at",
+    "duration_seconds",
+    "billed_seconds",
+    "charged_micros",
+    "ended_reason",
+    "transaction_id",
+)
 
 
 def filters() -> dict[str, Any]:
     """The filters of the URL, as arguments of the database's list."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        status = st.selectbox("Status", STATUSES, index=None, placeholder="Any status", format_func=widgets.status_label,
-                              key="status", label_visibility="collapsed", bind="query-params", width=170)
-        number = st.text_input("Number", key="number", placeholder="Search a number", type="search", icon=":material/search:",
-                               label_visibility="collapsed", bind="query-params", width=280)
+        status = st.selectbox(
+            "Status",
+            STATUSES,
+            index=None,
+            placeholder="Any status",
+            format_func=widgets.status_label,
+            key="status",
+            label_visibility="collapsed",
+            bind="query-params",
+            width=170,
+        )
+        number = st.text_input(
+            "Number",
+            key="number",
+            placeholder="Search a number",
+            type="search",
+            icon=":material/search:",
+            label_visibility="collapsed",
+            bind="query-params",
+            width=280,
+        )
         first, last = periods.choose(viewer, default="30d", with_all=True)
     begin, end = periods.moments(viewer, first, last)
-    return {"status": status, "number": number.strip() or None if number else None,
-            "from_": begin, "to": end}
+    return {"status": status, "number": number.strip() or None if number else None, "from_": begin, "to": end}
 
 
-def export(person: Person) -> Iterable[Sequence[object]]:
-    rows = paging.every(lambda **page: calls.calls(session.database(), person.identity, **page), **chosen)
-    return exports.pick(rows, COLUMNS)
+def export(person: Person) -> Iterable[Mapping[str, Any]]:
+    return paging.every(lambda **page: calls.calls(session.database(), person.identity, **page), **chosen)
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()
@@ -48,10 +75,21 @@ answer = calls.calls(session.database(), person.identity, **chosen, limit=paging
 rows = answer["items"]
 if not rows:
     with st.container(border=True):
-        widgets.empty("No calls match", "Choose another period or clear the filters. New calls appear here by themselves.")
+        widgets.empty(
+            "No calls match",
+            "Choose another period or clear the filters. New calls appear here by themselves.",
+        )
 else:
-    (tables.Table(rows, viewer).time("Started", "started_at").text("From", "from").text("To", "to")
-     .pill("Status", "status").duration("Duration", "duration_seconds").duration("Billed", "billed_seconds")
-     .cost_bar("Cost", "charged_micros").texts("Ended by", [words(row["ended_reason"] or "") for row in rows])
-     .draw(key="calls", alt="Calls, the newest first", wide=("From", "Status", "Duration", "Ended by")))
+    (
+        tables.Table(rows, viewer)
+        .time("Started", "started_at")
+        .text("From", "from")
+        .text("To", "to")
+        .pill("Status", "status")
+        .duration("Duration", "duration_seconds")
+        .duration("Billed", "billed_seconds")
+        .cost_bar("Cost", "charged_micros")
+        .texts("Ended by", [words(row["ended_reason"] or "") for row in rows])
+        .draw(key="calls", alt="Calls, the newest first", wide=("From", "Status", "Duration", "Ended by"))
+    )
     paging.toolbar(answer["next_cursor"], key="calls")

@@ -14,21 +14,48 @@ from pages.common.formats import Viewer
 
 session.guard(session.EVERYBODY)
 
-PLACEHOLDER = "{CHECKOUT_SESSION_ID}"  # what Stripe replaces; arriving here as it is, somebody opened the pattern
+PLACEHOLDER = (
+    "{CHECKOUT_SESSION_ID}"  # what Stripe replaces; arriving here as it is, somebody opened the pattern
+)
 REFRESH_SECONDS = 3
 WAITING = ("processing", "open", "created")
 STATES = {
-    "credited": (st.success, ":material/check_circle:", "Payment received", "The credits are on your account."),
-    "processing": (st.info, ":material/hourglass_top:", "Payment is being confirmed",
-                   "Your bank is still confirming it. This page looks again by itself; you can also leave, the credits come."),
-    "open": (st.info, ":material/hourglass_top:", "Not paid yet",
-             "The payment page is still open. Finish paying there, or choose another package."),
-    "expired": (st.warning, ":material/timer_off:", "The payment page has expired",
-                "Nothing was charged. Start again whenever you like."),
-    "failed": (st.error, ":material/error:", "The payment did not go through",
-               "Nothing was charged. Try another card, or ask your bank."),
-    "review": (st.warning, ":material/policy:", "Payment received, being checked",
-               "It does not match the purchase in every detail, so a person looks at it before the credits are added."),
+    "credited": (
+        st.success,
+        ":material/check_circle:",
+        "Payment received",
+        "The credits are on your account.",
+    ),
+    "processing": (
+        st.info,
+        ":material/hourglass_top:",
+        "Payment is being confirmed",
+        "Your bank is still confirming it. This page looks again by itself; you can also leave, the credits come.",
+    ),
+    "open": (
+        st.info,
+        ":material/hourglass_top:",
+        "Not paid yet",
+        "The payment page is still open. Finish paying there, or choose another package.",
+    ),
+    "expired": (
+        st.warning,
+        ":material/timer_off:",
+        "The payment page has expired",
+        "Nothing was charged. Start again whenever you like.",
+    ),
+    "failed": (
+        st.error,
+        ":material/error:",
+        "The payment did not go through",
+        "Nothing was charged. Try another card, or ask your bank.",
+    ),
+    "review": (
+        st.warning,
+        ":material/policy:",
+        "Payment received, being checked",
+        "It does not match the purchase in every detail, so a person looks at it before the credits are added.",
+    ),
 }
 
 
@@ -37,27 +64,34 @@ def show(purchase: dict[str, Any], viewer: Viewer) -> None:
     banner, icon, title, text = STATES[status]
     banner(f"**{title}.** {text}", icon=icon)
     with st.container(border=True):
-        rows = [("Package", purchase["package_name"]), ("Price", viewer.money(purchase["price_cents"], purchase["currency"])),
-                ("Credits", viewer.credits(purchase["credits_micros"]))]
+        rows = [
+            ("Package", purchase["package_name"]),
+            ("Price", viewer.money(purchase["price_cents"], purchase["currency"])),
+            ("Credits", viewer.credits(purchase["credits_micros"])),
+        ]
         if purchase["bonus_micros"]:
             rows.append(("Bonus", viewer.credits(purchase["bonus_micros"], signed=True)))
         if status == "credited":
-            rows += [("Credited", viewer.time(purchase["credited_at"])),
-                     ("New balance", f"{viewer.credits(purchase['available_micros'])} credits")]
+            rows += [
+                ("Credited", viewer.time(purchase["credited_at"])),
+                ("New balance", f"{viewer.credits(purchase['available_micros'])} credits"),
+            ]
         widgets.facts([*rows, ("Purchase", purchase["purchase_id"])])
         _ways_on(status, purchase)
 
 
 def _ways_on(status: str, purchase: dict[str, Any]) -> None:
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if status == "open" and purchase.get("url"):
-            st.html(f'<a class="pc-link" href="{purchase["url"]}">Continue to payment</a>')
+            widgets.link_button("Continue to payment", purchase["url"])
         if status == "credited":
             st.page_link("account/overview.py", label="To the overview", icon=":material/dashboard:")
         else:
             st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
         if purchase.get("receipt_url"):
-            st.link_button("Receipt", purchase["receipt_url"], icon=":material/receipt_long:", type="tertiary")
+            st.link_button(
+                "Receipt", purchase["receipt_url"], icon=":material/receipt_long:", type="tertiary"
+            )
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
@@ -74,18 +108,26 @@ def follow(session_id: str) -> None:
     show(purchase, viewer)
 
 
-person, viewer = session.guard(session.EVERYBODY), session.viewer()
-st.title("Your purchase", anchor=False)
-session_id = st.query_params.get("session_id", "")
-if not session_id or session_id == PLACEHOLDER:
-    with st.container(border=True):
-        widgets.empty("No purchase to show", "This address is where the payment page sends you back. Choose a package to start.")
-        st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
-else:
-    purchase = fulfillment.fulfill(get_runtime(), person.identity, session_id)
-    if purchase["newly_credited"]:
-        st.rerun()  # once, for the balance in the sidebar: the next look is no longer the first
-    if purchase["status"] in WAITING:
-        follow(session_id)
+def page() -> None:
+    person, viewer = session.guard(session.EVERYBODY), session.viewer()
+    st.title("Your purchase", anchor=False)
+    session_id = st.query_params.get("session_id", "")
+    if not session_id or session_id == PLACEHOLDER:
+        with st.container(border=True):
+            widgets.empty(
+                "No purchase to show",
+                "This address is where the payment page sends you back. Choose a package to start.",
+            )
+            st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
     else:
-        show(purchase, viewer)
+        purchase = fulfillment.fulfill(get_runtime(), person.identity, session_id)
+        if purchase["newly_credited"]:
+            st.rerun()  # once, for the balance in the sidebar: the next look is no longer the first
+        if purchase["status"] in WAITING:
+            follow(session_id)
+        else:
+            show(purchase, viewer)
+
+
+with st.container(width=680):
+    page()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -40,22 +40,54 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
     shown, why = run_out_text(run_out, viewer)
     before = f"vs {viewer.month(month['before_from'])}"
     with st.grid(5, gap="small", min_column_width=150):
-        widgets.tile("Available credits", viewer.credits(balance["available_micros"]),
-                     viewer.credits(overview["today_micros"], signed=True), "today",
-                     [plotted(day["posted_micros"]) for day in days], "area", delta_color="blue",
-                     help=f"What you can spend now. {viewer.credits(balance['held_micros'])} more are held for what is running.")
-        widgets.tile("Spent this month", viewer.credits(month["spent_micros"]),
-                     widgets.percent_change(month["spent_change_percent"]), before,
-                     [plotted(day["spent_micros"]) for day in days], "bar", delta_color="blue")
-        widgets.tile(f"{kind if kind == 'calls' else 'uses'} this month".capitalize(), viewer.count(month[kind]),
-                     widgets.percent_change(month[f"{kind}_change_percent"]), before,
-                     [day[kind] for day in days], "line", delta_color="blue")
-        widgets.tile(f"Avg. cost per {name}", viewer.about(month[f"{name}_average_micros"] or 0),
-                     widgets.percent_change(month[f"{name}_average_change_percent"]), before,
-                     [plotted(day[f"{name}_average_micros"]) for day in days], "line", delta_color="inverse")
-        widgets.tile("Credits last", shown, "low" if overview["level"] == "low" else None, why,
-                     [plotted(left) for left in run_out["projection_micros"]], "line", delta_color="red", delta_arrow="off",
-                     help=f"Available credits over the average daily use of the last {run_out['basis_days']} days.")
+        widgets.tile(
+            "Available credits",
+            viewer.credits(balance["available_micros"]),
+            viewer.credits(overview["today_micros"], signed=True),
+            "today",
+            [plotted(day["posted_micros"]) for day in days],
+            "area",
+            delta_color="blue",
+            help=f"What you can spend now. {viewer.credits(balance['held_micros'])} more are held for what is running.",
+        )
+        widgets.tile(
+            "Spent this month",
+            viewer.credits(month["spent_micros"]),
+            widgets.percent_change(month["spent_change_percent"]),
+            before,
+            [plotted(day["spent_micros"]) for day in days],
+            "bar",
+            delta_color="blue",
+        )
+        widgets.tile(
+            f"{kind if kind == 'calls' else 'uses'} this month".capitalize(),
+            viewer.count(month[kind]),
+            widgets.percent_change(month[f"{kind}_change_percent"]),
+            before,
+            [day[kind] for day in days],
+            "line",
+            delta_color="blue",
+        )
+        widgets.tile(
+            f"Avg. cost per {name}",
+            viewer.about(month[f"{name}_average_micros"] or 0),
+            widgets.percent_change(month[f"{name}_average_change_percent"]),
+            before,
+            [plotted(day[f"{name}_average_micros"]) for day in days],
+            "line",
+            delta_color="inverse",
+        )
+        widgets.tile(
+            "Credits last",
+            shown,
+            "low" if overview["level"] == "low" else None,
+            why,
+            [plotted(left) for left in run_out["projection_micros"]],
+            "line",
+            delta_color="red",
+            delta_arrow="off",
+            help=f"Available credits over the average daily use of the last {run_out['basis_days']} days.",
+        )
 
 
 def banner(overview: dict[str, Any], viewer: Viewer) -> None:
@@ -74,11 +106,17 @@ def banner(overview: dict[str, Any], viewer: Viewer) -> None:
         st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
 
 
-def export(days: int, viewer: Viewer, person: Person) -> Iterable[Sequence[object]]:
+def export(days: int, viewer: Viewer, person: Person) -> Iterable[Mapping[str, Any]]:
     first, last = last_days(viewer, days)
-    usage = analytics.usage_analytics(session.database(), person.identity, first=first, last=last, group_by="day_operation",
-                                      time_zone=viewer.zone_name)
-    return exports.pick(usage["rows"], USAGE)
+    usage = analytics.usage_analytics(
+        session.database(),
+        person.identity,
+        first=first,
+        last=last,
+        group_by="day_operation",
+        time_zone=viewer.zone_name,
+    )
+    return usage["rows"]
 
 
 @st.fragment
@@ -89,58 +127,113 @@ def spend() -> None:
     left, right = st.columns([2, 1])
     with left, widgets.card("Daily spend", height="stretch") as toolbar:
         with toolbar():
-            span = st.segmented_control("Days", list(SPANS), default="30d", required=True, format_func=str.upper,
-                                        key="days", label_visibility="collapsed", bind="query-params") or "30d"
-            exports.csv_button("CSV", "usage.csv", USAGE, session.later(functools.partial(export, SPANS[span], viewer)), key="usage_csv")
+            span = (
+                st.segmented_control(
+                    "Days",
+                    list(SPANS),
+                    default="30d",
+                    required=True,
+                    format_func=str.upper,
+                    key="days",
+                    label_visibility="collapsed",
+                    bind="query-params",
+                )
+                or "30d"
+            )
+            exports.csv_button(
+                "CSV",
+                "usage.csv",
+                USAGE,
+                session.later(functools.partial(export, SPANS[span], viewer)),
+                key="usage_csv",
+            )
         first, last = last_days(viewer, SPANS[span])
-        usage = analytics.usage_analytics(session.database(), person.identity, first=first, last=last,
-                                          group_by="day_operation", time_zone=viewer.zone_name)
+        usage = analytics.usage_analytics(
+            session.database(),
+            person.identity,
+            first=first,
+            last=last,
+            group_by="day_operation",
+            time_zone=viewer.zone_name,
+        )
         if usage["total_micros"] == 0:
-            widgets.empty("Nothing spent in these days", "Calls and other uses appear here as soon as they are charged.")
+            widgets.empty(
+                "Nothing spent in these days", "Calls and other uses appear here as soon as they are charged."
+            )
         else:
-            charts.draw(charts.stacked_days(usage["days"], charts.usage_series(usage), dark=viewer.dark), key="daily_spend",
-                        alt=f"Credits spent a day, {viewer.credits(usage['total_micros'])} in {SPANS[span]} days")
+            charts.draw(
+                charts.stacked_days(usage["days"], charts.usage_series(usage), dark=viewer.dark),
+                key="daily_spend",
+                alt=f"Credits spent a day, {viewer.credits(usage['total_micros'])} in {SPANS[span]} days",
+            )
     with right, widgets.card("Spend by operation", height="stretch") as toolbar:
         toolbar().markdown(f":gray[{viewer.credits(usage['total_micros'])}]")
         ranked = [row for row in usage["operations"] if row["charged_micros"]]
         if not ranked:
             widgets.empty("No use yet", "Each operation you use gets a bar.")
         else:
-            charts.draw(charts.ranked_bars([row["name"] for row in ranked], [plotted(row["charged_micros"]) for row in ranked],
-                                           [viewer.credits(row["charged_micros"]) for row in ranked], dark=viewer.dark),
-                        key="by_operation", alt="Credits spent by operation, the largest first")
+            charts.draw(
+                charts.ranked_bars(
+                    [row["name"] for row in ranked],
+                    [plotted(row["charged_micros"]) for row in ranked],
+                    [viewer.credits(row["charged_micros"]) for row in ranked],
+                    dark=viewer.dark,
+                ),
+                key="by_operation",
+                alt="Credits spent by operation, the largest first",
+            )
 
 
 @widgets.errors_as_sentences
 def recent_purchases(viewer: Viewer) -> None:
     with widgets.card("Recent purchases", height="stretch") as toolbar:
-        toolbar().page_link("account/buy.py", label="Buy credits", icon=":material/chevron_right:", icon_position="right")
+        toolbar().page_link(
+            "account/buy.py", label="Buy credits", icon=":material/chevron_right:", icon_position="right"
+        )
         rows = purchases.purchases(session.database(), person.identity, limit=5)["items"]
         if not rows:
             widgets.empty("No purchases yet", "Buy a package and it appears here with its receipt.")
             return
-        (tables.Table(rows, viewer).time("Date", "created_at", pattern="MMM D").text("Package", "package_name")
-         .money("Paid", "price_cents").credits("Credits", "credits_micros").pill("Status", "status")
-         .draw(key="recent_purchases", alt="Your last purchases", wide=("Credits",)))
+        (
+            tables.Table(rows, viewer)
+            .time("Date", "created_at", pattern="MMM D")
+            .text("Package", "package_name")
+            .money("Paid", "price_cents")
+            .credits("Credits", "credits_micros")
+            .pill("Status", "status")
+            .draw(key="recent_purchases", alt="Your last purchases", wide=("Credits",))
+        )
 
 
 @widgets.errors_as_sentences
 def recent_calls(viewer: Viewer) -> None:
     with widgets.card("Recent calls", height="stretch") as toolbar:
-        toolbar().page_link("account/calls.py", label="Call log", icon=":material/chevron_right:", icon_position="right")
+        toolbar().page_link(
+            "account/calls.py", label="Call log", icon=":material/chevron_right:", icon_position="right"
+        )
         rows = calls.calls(session.database(), person.identity, limit=5)["items"]
         if not rows:
             widgets.empty("No calls yet", "Calls made with your credits appear here with duration and cost.")
             return
-        (tables.Table(rows, viewer).time("Started", "started_at").text("To", "to").pill("Status", "status")
-         .duration("Duration", "duration_seconds").credits("Cost", "charged_micros")
-         .draw(key="recent_calls", alt="Your last calls", wide=("To", "Duration")))
+        (
+            tables.Table(rows, viewer)
+            .time("Started", "started_at")
+            .text("To", "to")
+            .pill("Status", "status")
+            .duration("Duration", "duration_seconds")
+            .credits("Cost", "charged_micros")
+            .draw(key="recent_calls", alt="Your last calls", wide=("To", "Duration"))
+        )
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()
-overview = analytics.account_overview(session.database(), person.identity, days=30, time_zone=viewer.zone_name)
-with widgets.page_header("Overview", f"{person.name or words(person.role)} · figures in credits · updated "
-                                     f"{viewer.clock(overview['as_of'])}"):
+overview = analytics.account_overview(
+    session.database(), person.identity, days=30, time_zone=viewer.zone_name
+)
+with widgets.page_header(
+    "Overview",
+    f"{person.name or words(person.role)} · figures in credits · updated {viewer.clock(overview['as_of'])}",
+):
     st.page_link("account/transactions.py", label="Transactions", icon=":material/receipt_long:")
     if st.button("Buy credits", type="primary", icon=":material/add_card:"):
         st.switch_page("account/buy.py")

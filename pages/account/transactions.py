@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -16,29 +16,63 @@ from pages.common.formats import words
 session.guard(session.EVERYBODY)
 
 KINDS = ("use", "purchase", "bonus", "grant", "adjustment", "reversal", "refund", "expiry", "debt_recovery")
-COLUMNS = ("transaction_id", "created_at", "occurred_at", "kind", "amount_micros", "posted_after_micros", "operation",
-           "quantity", "reason", "actor", "idempotency_key", "reverses", "purchase_id", "call_id")
+COLUMNS = (
+    "transaction_id",
+    "created_at",
+    "occurred_at",
+    "kind",
+    "amount_micros",
+    "posted_after_micros",
+    "operation",
+    "quantity",
+    "reason",
+    "actor",
+    "idempotency_key",
+    "reverses",
+    "purchase_id",
+    "call_id",
+)
 
 
 def filters() -> dict[str, Any]:
     """The filters of the URL, as arguments of the database's list."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        kind = st.selectbox("Kind", KINDS, index=None, placeholder="All kinds", format_func=widgets.status_label, key="kind",
-                            label_visibility="collapsed", bind="query-params", width=170)
-        search = st.text_input("Search", key="q", placeholder="Search reason, operation or number", type="search",
-                               label_visibility="collapsed", icon=":material/search:", bind="query-params", width=280)
+        kind = st.selectbox(
+            "Kind",
+            KINDS,
+            index=None,
+            placeholder="All kinds",
+            format_func=widgets.status_label,
+            key="kind",
+            label_visibility="collapsed",
+            bind="query-params",
+            width=170,
+        )
+        search = st.text_input(
+            "Search",
+            key="q",
+            placeholder="Search reason, operation or number",
+            type="search",
+            label_visibility="collapsed",
+            icon=":material/search:",
+            bind="query-params",
+            width=280,
+        )
         first, last = periods.choose(viewer, default="30d", with_all=True)
     begin, end = periods.moments(viewer, first, last)
     return {"kind": kind, "search": search.strip() or None if search else None, "from_": begin, "to": end}
 
 
-def export(person: Person) -> Iterable[Sequence[object]]:
-    rows = paging.every(lambda **page: ledger.transactions(session.database(), person.identity, **page), **chosen)
-    return exports.pick(rows, COLUMNS)
+def export(person: Person) -> Iterable[Mapping[str, Any]]:
+    return paging.every(
+        lambda **page: ledger.transactions(session.database(), person.identity, **page), **chosen
+    )
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()
-with widgets.page_header("Transactions", "Every change of your balance. Select one to see how its amount came about."):
+with widgets.page_header(
+    "Transactions", "Every change of your balance. Select one to see how its amount came about."
+):
     toolbar = st.container()
 chosen = filters()
 with toolbar:
@@ -48,14 +82,27 @@ answer = ledger.transactions(session.database(), person.identity, **chosen, limi
 rows = answer["items"]
 if not rows:
     with st.container(border=True):
-        widgets.empty("No transactions match", "Choose another period or clear the filters. New accounts start by buying credits.")
+        widgets.empty(
+            "No transactions match",
+            "Choose another period or clear the filters. New accounts start by buying credits.",
+        )
 else:
-    table = (tables.Table(rows, viewer).time("Time", "created_at").pill("Kind", "kind")
-             .texts("What", [row["reason"] or words(row["operation"] or "") for row in rows], width="medium")
-             .credits("Amount", "amount_micros", signed=True).credits("Balance after", "posted_after_micros")
-             .text("Number", "transaction_id"))
-    picked = table.draw(key=table_key(f"transactions_{place}_{chosen}"), alt="Transactions, the newest first",
-                        wide=("Kind", "Balance after", "Number"), on_select="rerun", selection_mode="single-row")
+    table = (
+        tables.Table(rows, viewer)
+        .time("Time", "created_at")
+        .pill("Kind", "kind")
+        .texts("What", [row["reason"] or words(row["operation"] or "") for row in rows], width="medium")
+        .credits("Amount", "amount_micros", signed=True)
+        .credits("Balance after", "posted_after_micros")
+        .text("Number", "transaction_id")
+    )
+    picked = table.draw(
+        key=table_key(f"transactions_{place}_{chosen}"),
+        alt="Transactions, the newest first",
+        wide=("Kind", "Balance after", "Number"),
+        on_select="rerun",
+        selection_mode="single-row",
+    )
     paging.toolbar(answer["next_cursor"], key="transactions")
     if picked.selection.rows:
         explain_dialog(rows[picked.selection.rows[0]]["transaction_id"])

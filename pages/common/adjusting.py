@@ -44,23 +44,50 @@ def pending_key() -> str | None:
 def adjust_dialog(account_id: int, name: str) -> None:
     person, viewer = session.guard(session.ADMIN), session.viewer()
     st.caption(f"Account {account_id} · {widgets.plain(name)}")
-    direction = st.segmented_control("What to do", list(DIRECTIONS), default="add", required=True, format_func=DIRECTIONS.get,
-                                     key="adjust_direction", label_visibility="collapsed") or "add"
+    direction = (
+        st.segmented_control(
+            "What to do",
+            list(DIRECTIONS),
+            default="add",
+            required=True,
+            format_func=DIRECTIONS.get,
+            key="adjust_direction",
+            label_visibility="collapsed",
+        )
+        or "add"
+    )
     amount = st.text_input("Amount in credits", placeholder="For example 12.50", key="adjust_amount")
-    reason = st.text_input("Reason", placeholder="The account holder reads this in the list of transactions",
-                           max_chars=200, key="adjust_reason")
+    reason = st.text_input(
+        "Reason",
+        placeholder="The account holder reads this in the list of transactions",
+        max_chars=200,
+        key="adjust_reason",
+    )
     try:
         micros = _signed(direction, amount)
         allowed = micros is not None and _preview(account_id, micros)
-        confirmed = st.button(_label(direction, micros, viewer), type="primary", width="stretch", key="adjust_confirm",
-                              disabled=not (allowed and reason.strip()))
+        confirmed = st.button(
+            _label(direction, micros, viewer),
+            type="primary",
+            width="stretch",
+            key="adjust_confirm",
+            disabled=not (allowed and reason.strip()),
+        )
         if micros is not None and not reason.strip():
             st.caption("Write a reason to go on.")
         if confirmed and micros is not None and (key := pending_key()):
-            done = ledger.adjust(session.database(), person.identity, account_id=account_id, amount_micros=micros,
-                                 reason=reason.strip(), idempotency_key=f"adjust-{key}")
-            st.session_state["adjusted"] = f"{viewer.credits(micros, signed=True)} credits for {name}: " \
-                                           f"{viewer.credits(done['available_micros'])} available."
+            done = ledger.adjust(
+                session.database(),
+                person.identity,
+                account_id=account_id,
+                amount_micros=micros,
+                reason=reason.strip(),
+                idempotency_key=f"adjust-{key}",
+            )
+            st.session_state["adjusted"] = (
+                f"{viewer.credits(micros, signed=True)} credits for {name}: "
+                f"{viewer.credits(done['available_micros'])} available."
+            )
             _close()
             st.rerun()
     except CreditsError as error:
@@ -70,7 +97,8 @@ def adjust_dialog(account_id: int, name: str) -> None:
 def _signed(direction: str, amount: str | None) -> int | None:
     if not amount or not amount.strip():
         return None
-    return parse_credits(f"{'-' if direction == 'remove' else ''}{amount.strip().lstrip('+')}")
+    micros = parse_credits(amount)
+    return -micros if direction == "remove" else micros
 
 
 def _label(direction: str, micros: int | None, viewer: Any) -> str:
@@ -82,11 +110,17 @@ def _label(direction: str, micros: int | None, viewer: Any) -> str:
 def _preview(account_id: int, micros: int) -> bool:
     """Shows the balance before and after; whether the database would do it."""
     person, viewer = session.guard(session.ADMIN), session.viewer()
-    preview = ledger.adjust_preview(session.database(), person.identity, account_id=account_id, amount_micros=micros)
+    preview = ledger.adjust_preview(
+        session.database(), person.identity, account_id=account_id, amount_micros=micros
+    )
     with st.container(border=True):
-        widgets.facts([("Available now", viewer.credits(preview["available_before_micros"])),
-                       ("Change", viewer.credits(micros, signed=True)),
-                       ("Available afterwards", viewer.credits(preview["available_after_micros"]))])
+        widgets.facts(
+            [
+                ("Available now", viewer.credits(preview["available_before_micros"])),
+                ("Change", viewer.credits(micros, signed=True)),
+                ("Available afterwards", viewer.credits(preview["available_after_micros"])),
+            ]
+        )
     if not preview["allowed"]:
         st.error(widgets.plain(preview["reason"]), icon=":material/error:")
     return bool(preview["allowed"])

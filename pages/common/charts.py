@@ -27,7 +27,9 @@ class Palette:
 def palette(dark: bool) -> Palette:
     theme = "theme.dark" if dark else "theme.light"
     series = st.get_option(f"{theme}.chartCategoricalColors") or ("#2563EB",)
-    return Palette(tuple(series), st.get_option(f"{theme}.grayTextColor"), st.get_option(f"{theme}.borderColor"))
+    return Palette(
+        tuple(series), st.get_option(f"{theme}.grayTextColor"), st.get_option(f"{theme}.borderColor")
+    )
 
 
 def usage_series(usage: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -40,7 +42,9 @@ def usage_series(usage: Mapping[str, Any]) -> dict[str, list[float]]:
 
 def sales_series(sales: Mapping[str, Any], currency: str) -> dict[str, list[float]]:
     """Bars of the sales in one currency by package, the largest package first, one value for each day."""
-    bars: dict[str, list[float]] = {row["name"]: [] for row in sales["packages"] if row["currency"] == currency}
+    bars: dict[str, list[float]] = {
+        row["name"]: [] for row in sales["packages"] if row["currency"] == currency
+    }
     for row in sales["rows"]:
         if row["currency"] == currency:
             bars[row["name"]].append(plotted_money(row["total_cents"], currency))
@@ -61,38 +65,94 @@ def _layout(colors: Palette, height: int) -> dict[str, Any]:
 
 
 def stacked_days(
-    days: Sequence[str], series: Mapping[str, Sequence[float]], *, dark: bool, unit: str = "", height: int = 300
+    days: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    dark: bool,
+    unit: str = "",
+    height: int = 300,
 ) -> go.Figure:
     """One bar a day, stacked by series. `days` are ISO dates, one for every day of the range."""
     colors = palette(dark)
     figure = go.Figure()
     for position, (name, values) in enumerate(series.items()):
         figure.add_bar(
-            x=list(days), y=list(values), name=name, marker_color=colors.series[position % len(colors.series)],
-            marker_line_width=0, hovertemplate=f"%{{y:,.2f}}{unit} {name}<extra></extra>",
+            x=list(days),
+            y=list(values),
+            name=name,
+            marker_color=colors.series[position % len(colors.series)],
+            marker_line_width=0,
+            hovertemplate=f"%{{y:,.2f}}{unit} {name}<extra></extra>",
         )
     figure.update_layout(
-        **_layout(colors, height), barmode="stack", hovermode="x unified", showlegend=len(series) > 1,
-        legend={"orientation": "h", "y": -0.16, "x": 0.5, "xanchor": "center", "itemclick": "toggle", "title": None},
+        **_layout(colors, height),
+        barmode="stack",
+        hovermode="x unified",
+        showlegend=len(series) > 1,
+        legend={
+            "orientation": "h",
+            "y": -0.16,
+            "x": 0.5,
+            "xanchor": "center",
+            "itemclick": "toggle",
+            "title": None,
+        },
     )
-    figure.update_xaxes(type="date", showgrid=False, tickformat="%b %-d", nticks=6, fixedrange=True, hoverformat="%a %b %-d",
-                        automargin=True, ticklabelstandoff=6, tickfont_color=colors.text)
-    figure.update_yaxes(gridcolor=colors.grid, zeroline=False, nticks=5, tickformat=",~g", rangemode="tozero", fixedrange=True,
-                        automargin=True, ticklabelstandoff=6, tickfont_color=colors.text)
+    figure.update_xaxes(
+        type="date",
+        showgrid=False,
+        tickformat="%b %-d",
+        nticks=6,
+        fixedrange=True,
+        hoverformat="%a %b %-d",
+        automargin=True,
+        ticklabelstandoff=6,
+        tickfont_color=colors.text,
+    )
+    figure.update_yaxes(
+        gridcolor=colors.grid,
+        zeroline=False,
+        nticks=5,
+        tickformat=",~g",
+        rangemode="tozero",
+        fixedrange=True,
+        automargin=True,
+        ticklabelstandoff=6,
+        tickfont_color=colors.text,
+    )
     return figure
 
 
-def ranked_bars(labels: Sequence[str], values: Sequence[float], texts: Sequence[str], *, dark: bool) -> go.Figure:
+def ranked_bars(
+    labels: Sequence[str], values: Sequence[float], texts: Sequence[str], *, dark: bool
+) -> go.Figure:
     """Horizontal bars, the first label on top, each with its value as text."""
     colors = palette(dark)
-    figure = go.Figure(go.Bar(
-        x=list(values), y=list(labels), orientation="h", text=list(texts), textposition="outside", cliponaxis=False,
-        marker_color=colors.series[0], marker_line_width=0, width=0.55, hoverinfo="skip", textfont_color=colors.text,
-    ))
+    figure = go.Figure(
+        go.Bar(
+            x=list(values),
+            y=list(labels),
+            orientation="h",
+            text=list(texts),
+            textposition="outside",
+            cliponaxis=False,
+            marker_color=colors.series[0],
+            marker_line_width=0,
+            width=0.55,
+            hoverinfo="skip",
+            textfont_color=colors.text,
+        )
+    )
     figure.update_layout(**_layout(colors, BAR_HEIGHT * len(labels) + 16))
     figure.update_xaxes(visible=False, fixedrange=True, range=[0, max([*values, 0]) * 1.3 or 1])
-    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticksuffix="  ", automargin=True,
-                        tickfont_color=colors.text)
+    figure.update_yaxes(
+        autorange="reversed",
+        showgrid=False,
+        fixedrange=True,
+        ticksuffix="  ",
+        automargin=True,
+        tickfont_color=colors.text,
+    )
     return figure
 
 

@@ -12,8 +12,12 @@ from credits_core import ledger
 from pages.common import session, tables, widgets
 from pages.common.formats import Viewer, duration, words
 
-ROUNDING = {"half_up": "to the nearest micro-credit", "half_even": "to the nearest micro-credit, halves to even",
-            "up": "up to whole micro-credits", "down": "down to whole micro-credits"}
+ROUNDING = {
+    "half_up": "to the nearest micro-credit",
+    "half_even": "to the nearest micro-credit, halves to even",
+    "up": "up to whole micro-credits",
+    "down": "down to whole micro-credits",
+}
 
 
 _CLOSED = "explanations_closed"
@@ -33,21 +37,37 @@ def _closed() -> None:
 def explain_dialog(transaction_id: str) -> None:
     person, viewer = session.guard(session.EVERYBODY), session.viewer()
     what = ledger.explain(session.database(), person.identity, transaction_id)
-    st.html(f'<div class="pc-price"><b>{viewer.credits(what["amount_micros"], signed=True)}</b>'
-            f"<span>credits · {widgets.status_label(what['kind'])}</span></div>")
+    st.html(
+        f'<div class="pc-price"><b>{viewer.credits(what["amount_micros"], signed=True)}</b>'
+        f"<span>credits · {widgets.status_label(what['kind'])}</span></div>"
+    )
     widgets.facts(_facts(what, viewer))
     if price := what.get("price"):
         st.markdown("**Price**")
-        widgets.facts([*[_component(part, viewer) for part in price["components"]],
-                       ("Rounded", ROUNDING[price["rounding"]]),
-                       *([("In force since", viewer.time(price["effective_from"]))] if price["effective_from"] else [])])
+        widgets.facts(
+            [
+                *[_component(part, viewer) for part in price["components"]],
+                ("Rounded", ROUNDING[price["rounding"]]),
+                *(
+                    [("In force since", viewer.time(price["effective_from"]))]
+                    if price["effective_from"]
+                    else []
+                ),
+            ]
+        )
     if what["entries"]:
         st.markdown("**Credits it drew on**" if what["amount_micros"] < 0 else "**Credits it went to**")
         rows = what["entries"]
-        (tables.Table(rows, viewer).texts("Credits", [_source(entry) for entry in rows])
-         .credits("Amount", "amount_micros", signed=True)
-         .texts("Expire", [viewer.time(entry["expires_at"]) if entry["expires_at"] else "Never" for entry in rows])
-         .draw(key="explain_entries", alt="Grants and amounts"))
+        (
+            tables.Table(rows, viewer)
+            .texts("Credits", [_source(entry) for entry in rows])
+            .credits("Amount", "amount_micros", signed=True)
+            .texts(
+                "Expire",
+                [viewer.time(entry["expires_at"]) if entry["expires_at"] else "Never" for entry in rows],
+            )
+            .draw(key="explain_entries", alt="Grants and amounts")
+        )
 
 
 def _facts(what: Mapping[str, Any], viewer: Viewer) -> list[tuple[str, str]]:
@@ -61,21 +81,30 @@ def _facts(what: Mapping[str, Any], viewer: Viewer) -> list[tuple[str, str]]:
     if what.get("billed_quantity") is not None and what["billed_quantity"] != what.get("quantity"):
         rows.append(("Billed", _quantity(what, "billed_quantity", viewer)))
     if what.get("paid_by"):
-        rows.append(("Paid by", "nothing: this account is unlimited" if what["paid_by"] == "unlimited" else "credits"))
+        rows.append(
+            ("Paid by", "nothing: this account is unlimited" if what["paid_by"] == "unlimited" else "credits")
+        )
     if what.get("rated_micros") is not None:
         rows.append(("Full price", viewer.credits(what["rated_micros"])))
     if what.get("reason"):
         rows.append(("Reason", what["reason"]))
     if what.get("reverses"):
         rows.append(("Reverses", what["reverses"]))
-    return [*rows, ("Balance before", viewer.credits(what["posted_before_micros"])),
-            ("Balance after", viewer.credits(what["posted_after_micros"]))]
+    return [
+        *rows,
+        ("Balance before", viewer.credits(what["posted_before_micros"])),
+        ("Balance after", viewer.credits(what["posted_after_micros"])),
+    ]
 
 
 def _quantity(what: Mapping[str, Any], field: str, viewer: Viewer) -> str:
     """A measured quantity: a duration where the price counts time, else a number."""
     units = {part["unit"] for part in (what.get("price") or {}).get("components", ())}
-    return duration(what[field]) if units & {"minute", "second"} else viewer.number(f"{Decimal(str(what[field])).normalize():f}")
+    return (
+        duration(what[field])
+        if units & {"minute", "second"}
+        else viewer.number(f"{Decimal(str(what[field])).normalize():f}")
+    )
 
 
 def _component(part: Mapping[str, Any], viewer: Viewer) -> tuple[str, str]:

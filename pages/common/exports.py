@@ -9,12 +9,18 @@ from typing import Any, TextIO
 
 import streamlit as st
 
+from credits_core.units import format_credits
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def cell(value: object) -> object:
     """The value, with text that a spreadsheet would run as a formula made harmless."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value) else value
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value)
+        else value
+    )
 
 
 def _is_number(text: str) -> bool:
@@ -28,22 +34,44 @@ def write_csv(target: TextIO, columns: Sequence[str], rows: Iterable[Sequence[ob
 
 
 def csv_button(
-    label: str, file_name: str, columns: Sequence[str], rows: Callable[[], Iterable[Sequence[object]]], *, key: str
+    label: str,
+    file_name: str,
+    fields: Sequence[str],
+    rows: Callable[[], Iterable[Mapping[str, Any]]],
+    *,
+    key: str,
 ) -> None:
-    """A download of everything `rows` yields at the moment of the click.
+    """A download of the named fields of everything `rows` yields at the moment of the click.
 
-    `rows` runs outside the page's run: it must check the session itself and call no Streamlit function.
+    Amounts in micros become decimal credits (`amount_micros` -> `amount_credits`). `rows` runs outside the page's
+    run: it must check the session itself and call no Streamlit function.
     """
 
     def build() -> bytes:
         text = io.StringIO(newline="")
-        write_csv(text, columns, rows())
+        write_csv(
+            text,
+            [_title(field) for field in fields],
+            ([_value(row, field) for field in fields] for row in rows()),
+        )
         return text.getvalue().encode()
 
-    st.download_button(label, build, file_name=file_name, mime="text/csv", icon=":material/download:", key=key,
-                       on_click="ignore", type="tertiary")
+    st.download_button(
+        label,
+        build,
+        file_name=file_name,
+        mime="text/csv",
+        icon=":material/download:",
+        key=key,
+        on_click="ignore",
+        type="tertiary",
+    )
 
 
-def pick(items: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> Iterable[list[Any]]:
-    """Rows of the named fields, in that order."""
-    return ([item.get(field) for field in fields] for item in items)
+def _title(field: str) -> str:
+    return field.removesuffix("_micros") + "_credits" if field.endswith("_micros") else field
+
+
+def _value(row: Mapping[str, Any], field: str) -> object:
+    value = row.get(field)
+    return format_credits(value) if field.endswith("_micros") and value is not None else value

@@ -16,7 +16,9 @@ from credits_core.units import MICROS_PER_CREDIT, format_credits
 # Thousands and decimal separators by language; everybody else reads 1,234.56.
 _SEPARATORS = {
     **dict.fromkeys(("de", "es", "it", "nl", "pt", "da", "id", "tr", "el"), (".", ",")),
-    **dict.fromkeys(("fr", "nb", "no", "sv", "fi", "pl", "cs", "sk", "uk", "ru", "bg", "hu"), ("\u202f", ",")),
+    **dict.fromkeys(
+        ("fr", "nb", "no", "sv", "fi", "pl", "cs", "sk", "uk", "ru", "bg", "hu"), ("\u202f", ",")
+    ),
 }
 
 
@@ -47,7 +49,9 @@ class Viewer:
     def about(self, micros: int) -> str:
         """An average or estimate in credits: 2 decimals, or 4 where less than a hundredth is meant."""
         exact = Decimal(micros) / MICROS_PER_CREDIT
-        return self._separated(f"{exact:,.4f}" if micros and abs(exact) < Decimal("0.01") else f"{exact:,.2f}")
+        return self._separated(
+            f"{exact:,.4f}" if micros and abs(exact) < Decimal("0.01") else f"{exact:,.2f}"
+        )
 
     def money(self, minor_units: int, currency: str) -> str:
         """A price from its smallest unit: `(1050, "usd")` -> `$10.50`, `(500, "jpy")` -> `¥500`."""

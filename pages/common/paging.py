@@ -9,7 +9,9 @@ import streamlit as st
 
 AFTER = "after"
 PAGE = 25
-_TRAIL = "paging_trail"  # where this tab came through; without it (a shared link) only the newest page is offered
+_TRAIL = (
+    "paging_trail"  # where this tab came through; without it (a shared link) only the newest page is offered
+)
 
 
 def cursor(signature: str) -> str | None:
@@ -29,12 +31,34 @@ def toolbar(next_cursor: str | None, *, key: str) -> None:
     if here is None and next_cursor is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
-        st.button("Newest", icon=":material/first_page:", key=f"{key}_newest", type="tertiary", disabled=here is None,
-                  on_click=_go, args=(None, []))
-        st.button("Newer", icon=":material/chevron_left:", key=f"{key}_newer", type="tertiary", disabled=not before,
-                  on_click=_go, args=(before[-1] if before else None, before[:-1]))
-        st.button("Older", icon=":material/chevron_right:", icon_position="right", key=f"{key}_older", type="tertiary",
-                  disabled=next_cursor is None, on_click=_go, args=(next_cursor, [*before, here]))
+        st.button(
+            "Newest",
+            icon=":material/first_page:",
+            key=f"{key}_newest",
+            type="tertiary",
+            disabled=here is None,
+            on_click=_go,
+            args=(None, []),
+        )
+        st.button(
+            "Newer",
+            icon=":material/chevron_left:",
+            key=f"{key}_newer",
+            type="tertiary",
+            disabled=not before,
+            on_click=_go,
+            args=(before[-1] if before else None, before[:-1]),
+        )
+        st.button(
+            "Older",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            key=f"{key}_older",
+            type="tertiary",
+            disabled=next_cursor is None,
+            on_click=_go,
+            args=(next_cursor, [*before, here]),
+        )
 
 
 def _go(place: str | None, before: list[str | None]) -> None:

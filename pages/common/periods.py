@@ -9,7 +9,7 @@ import streamlit as st
 from pages.common.formats import Viewer
 
 PERIODS = {"7d": 7, "30d": 30, "90d": 90}
-LABELS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "All time", "custom": "Dates…"}
+LABELS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "All time", "custom": "Custom"}
 
 
 def last_days(viewer: Viewer, days: int) -> tuple[dt.date, dt.date]:
@@ -18,22 +18,44 @@ def last_days(viewer: Viewer, days: int) -> tuple[dt.date, dt.date]:
     return today - dt.timedelta(days=days - 1), today
 
 
-def choose(viewer: Viewer, *, default: str, with_all: bool, key: str = "period") -> tuple[dt.date | None, dt.date | None]:
+def choose(
+    viewer: Viewer, *, default: str, with_all: bool, key: str = "period"
+) -> tuple[dt.date | None, dt.date | None]:
     """First and last day chosen by the person; None for a side without a limit."""
     options = [code for code in LABELS if with_all or code != "all"]
-    code = st.segmented_control("Period", options, default=default, required=True, key=key, format_func=LABELS.get,
-                                label_visibility="collapsed", bind="query-params") or default
+    code = (
+        st.segmented_control(
+            "Period",
+            options,
+            default=default,
+            required=True,
+            key=key,
+            format_func=LABELS.get,
+            label_visibility="collapsed",
+            bind="query-params",
+        )
+        or default
+    )
     if code == "all":
         return None, None
     if code != "custom":
         return last_days(viewer, PERIODS[code])
-    chosen = st.date_input("Dates", value=last_days(viewer, 30), max_value=viewer.today(), key="dates",
-                           label_visibility="collapsed", bind="query-params", width=230)
+    chosen = st.date_input(
+        "Dates",
+        value=last_days(viewer, 30),
+        max_value=viewer.today(),
+        key="dates",
+        label_visibility="collapsed",
+        bind="query-params",
+        width=230,
+    )
     days = chosen if isinstance(chosen, tuple) else (chosen,)
     return (days[0], days[-1]) if days else last_days(viewer, 30)
 
 
-def moments(viewer: Viewer, first: dt.date | None, last: dt.date | None) -> tuple[dt.datetime | None, dt.datetime | None]:
+def moments(
+    viewer: Viewer, first: dt.date | None, last: dt.date | None
+) -> tuple[dt.datetime | None, dt.datetime | None]:
     """The moments a range of days begins and ends (exclusive) in the viewer's zone."""
     begin = dt.datetime.combine(first, dt.time(), viewer.zone) if first else None
     end = dt.datetime.combine(last + dt.timedelta(days=1), dt.time(), viewer.zone) if last else None

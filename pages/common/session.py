@@ -7,17 +7,19 @@ session_state would keep a signed-out person signed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
 from credits_core.auth.person import Person, current_identity
-from credits_core.db.port import ANONYMOUS, Database
+from credits_core.db.port import Database
 from credits_core.errors import NotSignedIn
 from credits_core.runtime import get_runtime
 from pages.common import sign_in
 from pages.common.formats import Viewer
+
+T = TypeVar("T")
 
 EVERYBODY = ("holder", "finance", "admin", "super_admin")
 FINANCE = ("finance", "admin", "super_admin")
@@ -52,16 +54,19 @@ def guard(roles: Sequence[str]) -> Person:
 
 
 def refuse() -> NoReturn:
-    st.error("**This page is not for your role.** Choose a page from the menu, or ask an administrator for access.",
-             icon=":material/lock:")
+    st.title("Not for your role", anchor=False)
+    st.error(
+        "You may not see this page. Choose one from the menu, or ask an administrator for access.",
+        icon=":material/lock:",
+    )
     st.stop()
 
 
-def later(rows: Callable[[Person], Iterable[Sequence[object]]]) -> Callable[[], Iterable[Sequence[object]]]:
+def later(rows: Callable[[Person], Iterable[T]]) -> Callable[[], Iterable[T]]:
     """`rows` for a download: runs at the click, outside the page, so it asks again who is there."""
     sent = cookies()
 
-    def checked() -> Iterable[Sequence[object]]:
+    def checked() -> Iterable[T]:
         person = current_identity(sent)
         if person is None:
             raise NotSignedIn("Your session has ended; sign in again, then download.")

@@ -30,7 +30,9 @@ class Table:
         self._config: dict[str, ColumnConfig] = {}
 
     def text(self, label: str, field: str, **options: Any) -> Table:
-        return self._add(label, [row.get(field) or "" for row in self._rows], st.column_config.TextColumn(label, **options))
+        return self._add(
+            label, [row.get(field) or "" for row in self._rows], st.column_config.TextColumn(label, **options)
+        )
 
     def texts(self, label: str, values: Iterable[str], **options: Any) -> Table:
         """A column of texts made by the page, one for each row."""
@@ -43,8 +45,13 @@ class Table:
     def time(self, label: str, field: str, *, pattern: str = "MMM D, HH:mm", **options: Any) -> Table:
         """A moment in the viewer's zone."""
         values = pd.to_datetime([row.get(field) for row in self._rows], utc=True, format="ISO8601")
-        return self._add(label, values, st.column_config.DatetimeColumn(
-            label, format=pattern, timezone=self._viewer.zone_name, **options))
+        return self._add(
+            label,
+            values,
+            st.column_config.DatetimeColumn(
+                label, format=pattern, timezone=self._viewer.zone_name, **options
+            ),
+        )
 
     def day(self, label: str, field: str) -> Table:
         values = pd.to_datetime([row.get(field) for row in self._rows], format="ISO8601").date
@@ -53,15 +60,28 @@ class Table:
     def credits(self, label: str, field: str, *, signed: bool = False, **options: Any) -> Table:
         """Credits from micros, all with the decimals that the finest of them needs."""
         values = [row.get(field) for row in self._rows]
-        return self._add(label, [None if value is None else plotted(value) for value in values],
-                         st.column_config.NumberColumn(
-                             label, format=f"%{'+' if signed else ''},.{_places(values)}f", **options))
+        return self._add(
+            label,
+            [None if value is None else plotted(value) for value in values],
+            st.column_config.NumberColumn(
+                label, format=f"%{'+' if signed else ''},.{_places(values)}f", **options
+            ),
+        )
 
     def cost_bar(self, label: str, field: str) -> Table:
         """Credits with a bar against the largest of the shown rows."""
         values = [row.get(field) or 0 for row in self._rows]
-        return self._add(label, [plotted(value) for value in values], st.column_config.ProgressColumn(
-            label, format=f"%,.{_places(values)}f", min_value=0, max_value=plotted(max([*values, 1])), color="primary"))
+        return self._add(
+            label,
+            [plotted(value) for value in values],
+            st.column_config.ProgressColumn(
+                label,
+                format=f"%,.{_places(values)}f",
+                min_value=0,
+                max_value=plotted(max([*values, 1])),
+                color="primary",
+            ),
+        )
 
     def money(self, label: str, field: str, currency: str = "currency") -> Table:
         """A price from its smallest unit and the row's currency."""
@@ -69,30 +89,50 @@ class Table:
         return self.texts(label, texts, alignment="right")
 
     def count(self, label: str, field: str) -> Table:
-        return self._add(label, [row.get(field) for row in self._rows],
-                         st.column_config.NumberColumn(label, format="%,d"))
+        return self._add(
+            label, [row.get(field) for row in self._rows], st.column_config.NumberColumn(label, format="%,d")
+        )
 
     def percent(self, label: str, field: str) -> Table:
-        return self._add(label, [row.get(field) for row in self._rows], st.column_config.NumberColumn(label, format="%.1f%%"))
+        return self._add(
+            label,
+            [row.get(field) for row in self._rows],
+            st.column_config.NumberColumn(label, format="%.1f%%"),
+        )
 
     def duration(self, label: str, field: str, **options: Any) -> Table:
-        return self.texts(label, [duration(row.get(field)) for row in self._rows], alignment="right", **options)
+        return self.texts(
+            label, [duration(row.get(field)) for row in self._rows], alignment="right", **options
+        )
 
     def pill(self, label: str, field: str, **options: Any) -> Table:
         """Statuses as coloured pills."""
-        return self._add(label, [[status_label(row[field])] for row in self._rows], pills_column(label, **options))
+        return self._add(
+            label, [[status_label(row[field])] for row in self._rows], pills_column(label, **options)
+        )
 
     def link(self, label: str, field: str, text: str) -> Table:
-        return self._add(label, [row.get(field) for row in self._rows],
-                         st.column_config.LinkColumn(label, display_text=text))
+        return self._add(
+            label,
+            [row.get(field) for row in self._rows],
+            st.column_config.LinkColumn(label, display_text=text),
+        )
 
     def draw(self, *, key: str, alt: str, wide: Sequence[str] = (), **options: Any) -> Any:
         """Shows it; `options` go to st.dataframe (selection). `alt` says what the table holds."""
         frame = pd.DataFrame(self._data)
         if self._viewer.phone:
             frame = frame.drop(columns=[label for label in wide if label in frame])
-        return st.dataframe(frame, hide_index=True, column_config=self._config, key=key, alt=alt, row_height=ROW_HEIGHT,
-                            height="content", **options)
+        return st.dataframe(
+            frame,
+            hide_index=True,
+            column_config=self._config,
+            key=key,
+            alt=alt,
+            row_height=ROW_HEIGHT,
+            height="content",
+            **options,
+        )
 
     def _add(self, label: str, values: Any, config: ColumnConfig) -> Table:
         self._data[label] = values
@@ -101,7 +141,9 @@ class Table:
 
 
 def _places(values: Iterable[int | None]) -> int:
-    return max((len(format_credits(value).partition(".")[2]) for value in values if value is not None), default=2)
+    return max(
+        (len(format_credits(value).partition(".")[2]) for value in values if value is not None), default=2
+    )
 
 
 def _actor(actor: str | None) -> str:

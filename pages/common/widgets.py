@@ -20,15 +20,39 @@ T = TypeVar("T")
 # Background of a pill by what it says; both themes read well on these translucent colours.
 GOOD, QUIET, WARN, BAD, BLUE = "#22C55E33", "#94A3B833", "#F59E0B40", "#EF444433", "#3B82F633"
 STATUS_COLORS: Mapping[str, str] = {
-    "completed": GOOD, "credited": GOOD, "purchase": GOOD, "grant": GOOD, "bonus": GOOD, "paid": GOOD, "active": GOOD,
-    "running": BLUE, "processing": BLUE, "open": BLUE, "created": BLUE, "adjustment": BLUE, "reversal": BLUE,
-    "canceled": QUIET, "expired": QUIET, "expiry": QUIET, "use": QUIET, "promo": QUIET, "used up": QUIET,
-    "abandoned": WARN, "review": WARN, "refund": WARN,
-    "failed": BAD, "debt_recovery": BAD,
+    "completed": GOOD,
+    "credited": GOOD,
+    "purchase": GOOD,
+    "grant": GOOD,
+    "bonus": GOOD,
+    "paid": GOOD,
+    "active": GOOD,
+    "running": BLUE,
+    "processing": BLUE,
+    "open": BLUE,
+    "created": BLUE,
+    "adjustment": BLUE,
+    "reversal": BLUE,
+    "canceled": QUIET,
+    "expired": QUIET,
+    "expiry": QUIET,
+    "use": QUIET,
+    "promo": QUIET,
+    "used up": QUIET,
+    "abandoned": WARN,
+    "review": WARN,
+    "refund": WARN,
+    "failed": BAD,
+    "debt_recovery": BAD,
 }
 STATUS_LABELS: Mapping[str, str] = {
-    "use": "Use", "grant": "Credits given", "credited": "Paid", "review": "In review", "open": "Not paid yet",
-    "created": "Not paid yet", "debt_recovery": "Debt recovered",
+    "use": "Use",
+    "grant": "Credits given",
+    "credited": "Paid",
+    "review": "In review",
+    "open": "Not paid yet",
+    "created": "Not paid yet",
+    "debt_recovery": "Debt recovered",
 }
 
 
@@ -47,7 +71,10 @@ def status_label(status: str) -> str:
 def pills_column(label: str, **options: Any) -> ColumnConfig:
     """A table column of coloured pills; its cells are one-element lists of `status_label` texts."""
     return st.column_config.MultiselectColumn(
-        label, options=[status_label(status) for status in STATUS_COLORS], color=list(STATUS_COLORS.values()), **options
+        label,
+        options=[status_label(status) for status in STATUS_COLORS],
+        color=list(STATUS_COLORS.values()),
+        **options,
     )
 
 
@@ -58,7 +85,9 @@ def page_header(title: str, caption: str) -> Iterator[None]:
         with st.container(width="content", gap=None):
             st.title(plain(title), anchor=False)
             st.caption(plain(caption))
-        with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", width="content"):
+        with st.container(
+            horizontal=True, horizontal_alignment="right", vertical_alignment="center", width="content"
+        ):
             yield
 
 
@@ -86,12 +115,26 @@ def percent_change(change: float | None) -> str | None:
 
 
 def tile(
-    label: str, value: str, delta: str | None, description: str, chart: Sequence[float] = (),
-    chart_type: Literal["line", "bar", "area"] = "line", **options: Any,
+    label: str,
+    value: str,
+    delta: str | None,
+    description: str,
+    chart: Sequence[float] = (),
+    chart_type: Literal["line", "bar", "area"] = "line",
+    **options: Any,
 ) -> None:
     """A bordered figure with its change and a sparkline; figures that were zero all along get no line."""
-    st.metric(label, value, delta, delta_description=description, chart_data=list(chart) if any(chart) else None,
-              chart_type=chart_type, border=True, height="stretch", **options)
+    st.metric(
+        label,
+        value,
+        delta,
+        delta_description=description,
+        chart_data=list(chart) if any(chart) else None,
+        chart_type=chart_type,
+        border=True,
+        height="stretch",
+        **options,
+    )
 
 
 def show_error(error: CreditsError) -> None:
@@ -113,14 +156,21 @@ def errors_as_sentences(draw: Callable[P, T]) -> Callable[P, T | None]:
 
 
 def post_form(
-    action: str, fields: Mapping[str, str], label: str, *, primary: bool = True, note: str = "", disabled: bool = False
+    action: str,
+    fields: Mapping[str, str],
+    label: str,
+    *,
+    primary: bool = True,
+    note: str = "",
+    disabled: bool = False,
 ) -> None:
     """A plain HTML form with one button that posts to a route: the way out to Stripe and the way to sign out.
 
     The browser follows the route's 303 itself, so nothing depends on this page's socket or session_state.
     """
     hidden = "".join(
-        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in fields.items()
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
+        for name, value in fields.items()
     )
     kind = "pc-primary" if primary else "pc-secondary"
     st.html(
@@ -128,6 +178,11 @@ def post_form(
         f'<button type="submit" class="pc-button {kind}"{" disabled" if disabled else ""}>{escape(label)}</button>'
         f"{f'<small>{escape(note)}</small>' if note else ''}</form>"
     )
+
+
+def link_button(label: str, address: str) -> None:
+    """A link that looks like the primary button and stays in this tab (Streamlit's own opens another one)."""
+    st.html(f'<a class="pc-button pc-primary" href="{escape(address)}">{escape(label)}</a>', width="content")
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -21,16 +21,22 @@ USAGE = ("day", "operation", "name", "events", "charged_micros")
 
 
 def figures(person: Person) -> dict[str, Any]:
-    return analytics.finance_overview(session.database(), person.identity, livemode=get_runtime().settings.stripe_live,
-                                      first=first, last=last, time_zone=viewer.zone_name)
+    return analytics.finance_overview(
+        session.database(),
+        person.identity,
+        livemode=get_runtime().settings.stripe_live,
+        first=first,
+        last=last,
+        time_zone=viewer.zone_name,
+    )
 
 
-def export_sales(person: Person) -> Iterable[Sequence[object]]:
-    return exports.pick(figures(person)["sales"]["rows"], SALES)
+def export_sales(person: Person) -> Iterable[Mapping[str, Any]]:
+    return figures(person)["sales"]["rows"]
 
 
-def export_usage(person: Person) -> Iterable[Sequence[object]]:
-    return exports.pick(figures(person)["usage"]["rows"], USAGE)
+def export_usage(person: Person) -> Iterable[Mapping[str, Any]]:
+    return figures(person)["usage"]["rows"]
 
 
 def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
@@ -40,21 +46,42 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
             widgets.tile("Sales", "–", None, "no purchases in these days")
         for money in overview["sales"]["currencies"]:
             _sales_tiles(money, viewer)
-        widgets.tile("Credits used", viewer.credits(usage["total_micros"]), widgets.percent_change(usage["change_percent"]),
-                     BEFORE, [plotted(day) for day in usage["day_micros"]], "bar", delta_color="blue")
+        widgets.tile(
+            "Credits used",
+            viewer.credits(usage["total_micros"]),
+            widgets.percent_change(usage["change_percent"]),
+            BEFORE,
+            [plotted(day) for day in usage["day_micros"]],
+            "bar",
+            delta_color="blue",
+        )
         widgets.tile("Uses", viewer.count(usage["total_events"]), None, "charged events", usage["day_events"])
 
 
 def _sales_tiles(money: dict[str, Any], viewer: Viewer) -> None:
     code = money["currency"]
-    widgets.tile(f"Sales in {code.upper()}", viewer.money(money["total_cents"], code),
-                 widgets.percent_change(money["change_percent"]), BEFORE,
-                 [plotted_money(day, code) for day in money["day_cents"]], "bar",
-                 help="Before tax, by the moment the credits were added.")
-    widgets.tile("Purchases", viewer.count(money["purchases"]), None, f"by {viewer.count(money['buyers'])} accounts",
-                 money["day_purchases"])
-    widgets.tile("Average purchase", viewer.money(money["average_cents"], code), None,
-                 f"{viewer.credits(money['credits_micros'])} credits sold")
+    widgets.tile(
+        f"Sales in {code.upper()}",
+        viewer.money(money["total_cents"], code),
+        widgets.percent_change(money["change_percent"]),
+        BEFORE,
+        [plotted_money(day, code) for day in money["day_cents"]],
+        "bar",
+        help="Before tax, by the moment the credits were added.",
+    )
+    widgets.tile(
+        "Purchases",
+        viewer.count(money["purchases"]),
+        None,
+        f"by {viewer.count(money['buyers'])} accounts",
+        money["day_purchases"],
+    )
+    widgets.tile(
+        "Average purchase",
+        viewer.money(money["average_cents"], code),
+        None,
+        f"{viewer.credits(money['credits_micros'])} credits sold",
+    )
 
 
 def sales_cards(overview: dict[str, Any], viewer: Viewer) -> None:
@@ -62,20 +89,36 @@ def sales_cards(overview: dict[str, Any], viewer: Viewer) -> None:
     left, right = st.columns([2, 1])
     with left, widgets.card("Sales by day", height="stretch") as toolbar:
         if not sales["rows"]:
-            widgets.empty("Nothing sold in these days", "Choose a longer period; purchases count when their credits are added.")
+            widgets.empty(
+                "Nothing sold in these days",
+                "Choose a longer period; purchases count when their credits are added.",
+            )
         else:
             with toolbar():
                 exports.csv_button("CSV", "sales.csv", SALES, session.later(export_sales), key="sales_csv")
             currency = sales["currencies"][0]["currency"]
-            charts.draw(charts.stacked_days(overview["days"], charts.sales_series(sales, currency), dark=viewer.dark,
-                                            unit=f" {currency.upper()}"), key="sales_by_day", alt="Sales by day and package")
+            charts.draw(
+                charts.stacked_days(
+                    overview["days"],
+                    charts.sales_series(sales, currency),
+                    dark=viewer.dark,
+                    unit=f" {currency.upper()}",
+                ),
+                key="sales_by_day",
+                alt="Sales by day and package",
+            )
     with right, widgets.card("Sales by package", height="stretch"):
         if not sales["packages"]:
             widgets.empty("No packages sold", "Each package sold gets a row.")
         else:
-            (tables.Table(sales["packages"], viewer).text("Package", "name").count("Sold", "purchases")
-             .money("Sales", "total_cents").percent("Share", "share_percent")
-             .draw(key="packages", alt="Sales by package, the largest first"))
+            (
+                tables.Table(sales["packages"], viewer)
+                .text("Package", "name")
+                .count("Sold", "purchases")
+                .money("Sales", "total_cents")
+                .percent("Share", "share_percent")
+                .draw(key="packages", alt="Sales by package, the largest first")
+            )
 
 
 def usage_cards(overview: dict[str, Any], viewer: Viewer) -> None:
@@ -83,19 +126,31 @@ def usage_cards(overview: dict[str, Any], viewer: Viewer) -> None:
     left, right = st.columns([2, 1])
     with left, widgets.card("Usage by day", height="stretch") as toolbar:
         if not usage["rows"]:
-            widgets.empty("Nothing used in these days", "Choose a longer period; usage counts on the day it happened.")
+            widgets.empty(
+                "Nothing used in these days", "Choose a longer period; usage counts on the day it happened."
+            )
         else:
             with toolbar():
                 exports.csv_button("CSV", "usage.csv", USAGE, session.later(export_usage), key="usage_csv")
-            charts.draw(charts.stacked_days(overview["days"], charts.usage_series(usage), dark=viewer.dark, unit=" credits"),
-                        key="usage_by_day", alt="Credits used by day and operation")
+            charts.draw(
+                charts.stacked_days(
+                    overview["days"], charts.usage_series(usage), dark=viewer.dark, unit=" credits"
+                ),
+                key="usage_by_day",
+                alt="Credits used by day and operation",
+            )
     with right, widgets.card("Usage by operation", height="stretch"):
         if not usage["operations"]:
             widgets.empty("No operations used", "Each operation used gets a row.")
         else:
-            (tables.Table(usage["operations"], viewer).text("Operation", "name").count("Uses", "events")
-             .credits("Credits", "charged_micros").percent("Share", "share_percent")
-             .draw(key="operations", alt="Usage by operation, the largest first"))
+            (
+                tables.Table(usage["operations"], viewer)
+                .text("Operation", "name")
+                .count("Uses", "events")
+                .credits("Credits", "charged_micros")
+                .percent("Share", "share_percent")
+                .draw(key="operations", alt="Usage by operation, the largest first")
+            )
 
 
 def top_accounts(overview: dict[str, Any], viewer: Viewer) -> None:
@@ -104,10 +159,20 @@ def top_accounts(overview: dict[str, Any], viewer: Viewer) -> None:
         if not rows:
             widgets.empty("Nobody used anything in these days", "Choose a longer period.")
             return
-        (tables.Table(rows, viewer).text("Account", "name").text("E-mail", "email").count("Uses", "events")
-         .cost_bar("Credits used", "charged_micros").percent("Share", "share_percent").credits("Available", "available_micros")
-         .draw(key="top_accounts", alt="Accounts by credits used, the largest first",
-               wide=("E-mail", "Uses", "Share", "Available")))
+        (
+            tables.Table(rows, viewer)
+            .text("Account", "name")
+            .text("E-mail", "email")
+            .count("Uses", "events")
+            .cost_bar("Credits used", "charged_micros")
+            .percent("Share", "share_percent")
+            .credits("Available", "available_micros")
+            .draw(
+                key="top_accounts",
+                alt="Accounts by credits used, the largest first",
+                wide=("E-mail", "Uses", "Share", "Available"),
+            )
+        )
 
 
 person, viewer = session.guard(session.FINANCE), session.viewer()

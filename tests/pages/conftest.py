@@ -20,16 +20,34 @@ def buy(database: PsycopgDatabase) -> Callable[..., dict[str, Any]]:
 
     def bought(person: Identity, package: str, *, paid: bool = True) -> dict[str, Any]:
         number = next(_numbers)
-        purchase = database.call("create_purchase", person, package=package, livemode=False, idempotency_key=f"buy-{number}")
+        purchase = database.call(
+            "create_purchase", person, package=package, livemode=False, idempotency_key=f"buy-{number}"
+        )
         session = f"cs_test_{number}"
-        database.call("open_purchase", SERVICE, purchase_id=purchase["purchase_id"], session_id=session,
-                      url="https://checkout.example.test/pay")
+        database.call(
+            "open_purchase",
+            SERVICE,
+            purchase_id=purchase["purchase_id"],
+            session_id=session,
+            url="https://checkout.example.test/pay",
+        )
         if not paid:
             return {**purchase, "session_id": session}
-        answer: dict[str, Any] = database.call("fulfill_purchase", SERVICE, session={
-            "session_id": session, "purchase_id": purchase["purchase_id"], "status": "complete", "payment_status": "paid",
-            "mode": "payment", "livemode": False, "currency": purchase["currency"], "amount_subtotal": purchase["price_cents"],
-            "amount_total": purchase["price_cents"]})
+        answer: dict[str, Any] = database.call(
+            "fulfill_purchase",
+            SERVICE,
+            session={
+                "session_id": session,
+                "purchase_id": purchase["purchase_id"],
+                "status": "complete",
+                "payment_status": "paid",
+                "mode": "payment",
+                "livemode": False,
+                "currency": purchase["currency"],
+                "amount_subtotal": purchase["price_cents"],
+                "amount_total": purchase["price_cents"],
+            },
+        )
         assert answer["status"] == "credited"
         return answer
 

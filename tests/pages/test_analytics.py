@@ -19,7 +19,10 @@ MINUTE = 150_000  # the voice catalog's price of a minute
 CLOCK_CHANGES = [
     ("Europe/Berlin", dt.date(2026, 3, 29)),
     ("Europe/Berlin", dt.date(2025, 10, 26)),
-    ("America/Havana", dt.date(2025, 11, 2)),  # at one o'clock back to midnight: an hour of the day comes twice
+    (
+        "America/Havana",
+        dt.date(2025, 11, 2),
+    ),  # at one o'clock back to midnight: an hour of the day comes twice
     ("Africa/Cairo", dt.date(2026, 4, 24)),  # at midnight forward: the day begins at one o'clock
     ("Australia/Lord_Howe", dt.date(2026, 4, 5)),  # by half an hour
     ("Asia/Kathmandu", dt.date(2026, 1, 1)),  # three quarters of an hour from the full one
@@ -27,11 +30,18 @@ CLOCK_CHANGES = [
 
 
 @pytest.fixture
-def holder(make_user: Callable[..., Identity], account_of: Callable[..., int], service: Callable[..., Any]) -> Identity:
+def holder(
+    make_user: Callable[..., Identity], account_of: Callable[..., int], service: Callable[..., Any]
+) -> Identity:
     """A person with 1,000 credits."""
     person = make_user()
-    service("adjust", account_id=account_of(person), amount_micros=1000 * MICROS_PER_CREDIT, reason="Opening",
-            idempotency_key="opening")
+    service(
+        "adjust",
+        account_id=account_of(person),
+        amount_micros=1000 * MICROS_PER_CREDIT,
+        reason="Opening",
+        idempotency_key="opening",
+    )
     return person
 
 
@@ -39,14 +49,25 @@ def holder(make_user: Callable[..., Identity], account_of: Callable[..., int], s
 def call_at(database: PsycopgDatabase) -> Callable[[Identity, dt.datetime], None]:
     """Charge a call of a minute that happened at a moment."""
     return lambda person, moment: database.call(
-        "use", person, operation="call", quantity=60, idempotency_key=f"call-{moment.isoformat()}", occurred_at=moment)
+        "use",
+        person,
+        operation="call",
+        quantity=60,
+        idempotency_key=f"call-{moment.isoformat()}",
+        occurred_at=moment,
+    )
 
 
 @pytest.mark.parametrize(("zone", "day"), CLOCK_CHANGES)
 @pytest.mark.parametrize("rolled_up", [False, True])
 def test_day_sums_equal_the_total_across_a_clock_change(
-    database: PsycopgDatabase, holder: Identity, call_at: Callable[..., None], service: Callable[..., Any],
-    zone: str, day: dt.date, rolled_up: bool,
+    database: PsycopgDatabase,
+    holder: Identity,
+    call_at: Callable[..., None],
+    service: Callable[..., Any],
+    zone: str,
+    day: dt.date,
+    rolled_up: bool,
 ) -> None:
     begin = dt.datetime.combine(day - dt.timedelta(days=2), dt.time(), ZoneInfo(zone)).astimezone(dt.UTC)
     moments = [begin + dt.timedelta(minutes=30 * step) for step in range(5 * 48)]
@@ -63,8 +84,16 @@ def test_day_sums_equal_the_total_across_a_clock_change(
     answer = analytics.usage_analytics(database, holder, first=first, last=last, time_zone=zone)
     assert {row["day"]: row["charged_micros"] for row in answer["rows"]} == expected
     assert answer["total_micros"] == sum(row["charged_micros"] for row in answer["rows"])
-    single = [analytics.usage_analytics(database, holder, first=first + dt.timedelta(days=n), last=first + dt.timedelta(days=n),
-                                        time_zone=zone)["total_micros"] for n in range(3)]
+    single = [
+        analytics.usage_analytics(
+            database,
+            holder,
+            first=first + dt.timedelta(days=n),
+            last=first + dt.timedelta(days=n),
+            time_zone=zone,
+        )["total_micros"]
+        for n in range(3)
+    ]
     assert sum(single) == answer["total_micros"]
 
 
@@ -72,22 +101,32 @@ def test_days_and_operations_without_use_are_zero_rows(
     database: PsycopgDatabase, holder: Identity, call_at: Callable[..., None]
 ) -> None:
     call_at(holder, dt.datetime(2026, 3, 3, 12, tzinfo=dt.UTC))
-    answer = analytics.usage_analytics(database, holder, first=dt.date(2026, 3, 1), last=dt.date(2026, 3, 5),
-                                       group_by="day_operation")
+    answer = analytics.usage_analytics(
+        database, holder, first=dt.date(2026, 3, 1), last=dt.date(2026, 3, 5), group_by="day_operation"
+    )
     assert [row["charged_micros"] for row in answer["rows"]] == [0, 0, MINUTE, 0, 0]
     assert answer["days"] == [f"2026-03-0{n}" for n in range(1, 6)]
-    by_operation = analytics.usage_analytics(database, holder, first=dt.date(2026, 3, 1), last=dt.date(2026, 3, 5),
-                                             group_by="operation")
+    by_operation = analytics.usage_analytics(
+        database, holder, first=dt.date(2026, 3, 1), last=dt.date(2026, 3, 5), group_by="operation"
+    )
     assert [(row["operation"], row["events"]) for row in by_operation["rows"]] == [("call", 1)]
     nothing = analytics.usage_analytics(database, holder, first=dt.date(2020, 1, 1), last=dt.date(2020, 1, 2))
     assert [row["charged_micros"] for row in nothing["rows"]] == [0, 0]
 
 
-@pytest.mark.parametrize("wrong", [
-    {"time_zone": "Mars/Olympus"}, {"time_zone": ""}, {"group_by": "planet"},
-    {"first": dt.date(2026, 3, 2), "last": dt.date(2026, 3, 1)}, {"first": dt.date(1990, 1, 1)},
-])
-def test_bad_ranges_and_zones_are_refused(database: PsycopgDatabase, holder: Identity, wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"time_zone": "Mars/Olympus"},
+        {"time_zone": ""},
+        {"group_by": "planet"},
+        {"first": dt.date(2026, 3, 2), "last": dt.date(2026, 3, 1)},
+        {"first": dt.date(1990, 1, 1)},
+    ],
+)
+def test_bad_ranges_and_zones_are_refused(
+    database: PsycopgDatabase, holder: Identity, wrong: dict[str, Any]
+) -> None:
     with pytest.raises(InvalidRequest):
         analytics.usage_analytics(database, holder, **wrong)
 
@@ -102,8 +141,13 @@ def test_the_overview_tells_balance_month_and_run_out(
     available = 1000 * MICROS_PER_CREDIT - 10 * MINUTE
     assert overview["balance"]["available_micros"] == available
     assert overview["run_out"] | {"projection_micros": None} == {
-        "reason": "average", "basis_days": 10, "daily_micros": MINUTE, "days": available // MINUTE,
-        "date": (now.date() + dt.timedelta(days=available // MINUTE)).isoformat(), "projection_micros": None}
+        "reason": "average",
+        "basis_days": 10,
+        "daily_micros": MINUTE,
+        "days": available // MINUTE,
+        "date": (now.date() + dt.timedelta(days=available // MINUTE)).isoformat(),
+        "projection_micros": None,
+    }
     assert overview["level"] == "ok"
     assert len(overview["days"]) == 30
     assert overview["days"][-1]["posted_micros"] == available
@@ -113,12 +157,21 @@ def test_the_overview_tells_balance_month_and_run_out(
 
 
 def test_levels_of_the_overview(
-    database: PsycopgDatabase, make_user: Callable[..., Identity], account_of: Callable[..., int], service: Callable[..., Any],
+    database: PsycopgDatabase,
+    make_user: Callable[..., Identity],
+    account_of: Callable[..., int],
+    service: Callable[..., Any],
     call_at: Callable[..., None],
 ) -> None:
     person = make_user()
     assert analytics.account_overview(database, person)["level"] == "new"
-    service("adjust", account_id=account_of(person), amount_micros=4 * MINUTE, reason="Some", idempotency_key="some")
+    service(
+        "adjust",
+        account_id=account_of(person),
+        amount_micros=4 * MINUTE,
+        reason="Some",
+        idempotency_key="some",
+    )
     assert analytics.account_overview(database, person)["level"] == "ok"
     call_at(person, dt.datetime.now(dt.UTC) - dt.timedelta(days=1))
     overview = analytics.account_overview(database, person)
@@ -132,7 +185,10 @@ def test_levels_of_the_overview(
 
 
 def test_finance_sees_sales_and_usage_of_everybody(
-    database: PsycopgDatabase, holder: Identity, make_user: Callable[..., Identity], call_at: Callable[..., None],
+    database: PsycopgDatabase,
+    holder: Identity,
+    make_user: Callable[..., Identity],
+    call_at: Callable[..., None],
     buy: Callable[..., dict[str, Any]],
 ) -> None:
     finance = make_user(role="finance")
@@ -142,8 +198,9 @@ def test_finance_sees_sales_and_usage_of_everybody(
     buy(holder, "usd_50")
     overview = analytics.finance_overview(database, finance, livemode=False)
     sales, usage = overview["sales"], overview["usage"]
-    assert [(c["currency"], c["total_cents"], c["purchases"], c["average_cents"]) for c in sales["currencies"]] == [
-        ("usd", 6000, 2, 3000)]
+    assert [
+        (c["currency"], c["total_cents"], c["purchases"], c["average_cents"]) for c in sales["currencies"]
+    ] == [("usd", 6000, 2, 3000)]
     assert sum(row["total_cents"] for row in sales["rows"]) == 6000
     assert len(sales["rows"]) == 30 * 2
     assert usage["total_micros"] == MINUTE == sum(row["charged_micros"] for row in usage["rows"])
@@ -152,7 +209,10 @@ def test_finance_sees_sales_and_usage_of_everybody(
 
 
 def test_others_see_nothing_of_each_other(
-    database: PsycopgDatabase, holder: Identity, make_user: Callable[..., Identity], account_of: Callable[..., int]
+    database: PsycopgDatabase,
+    holder: Identity,
+    make_user: Callable[..., Identity],
+    account_of: Callable[..., int],
 ) -> None:
     other, finance = make_user(), make_user(role="finance")
     theirs = account_of(holder)
@@ -167,13 +227,20 @@ def test_others_see_nothing_of_each_other(
 
 
 def test_account_detail_lists_grants_in_spend_order(
-    database: PsycopgDatabase, holder: Identity, account_of: Callable[..., int], buy: Callable[..., dict[str, Any]]
+    database: PsycopgDatabase,
+    holder: Identity,
+    account_of: Callable[..., int],
+    buy: Callable[..., dict[str, Any]],
 ) -> None:
     buy(holder, "usd_10")
     detail = analytics.account_detail(database, SERVICE, account_of(holder))
     assert [(grant["source"], grant["status"]) for grant in detail["grants"]] == [
-        ("adjustment", "active"), ("purchase", "active")]
-    assert detail["balance"]["available_micros"] == sum(grant["remaining_micros"] for grant in detail["grants"])
+        ("adjustment", "active"),
+        ("purchase", "active"),
+    ]
+    assert detail["balance"]["available_micros"] == sum(
+        grant["remaining_micros"] for grant in detail["grants"]
+    )
 
 
 def test_a_quote_says_what_a_custom_amount_buys(database: PsycopgDatabase, holder: Identity) -> None:
