@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _SECRETS = re.compile(
-    r"\b(?:sk|rk|pk)_(?:test|live)_\w+|\bwhsec_\w+|\bsb_secret_\w+|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"\b(?:sk|rk|pk)_(?:test|live)_\w+|\bwhsec_\w+|\bsb_secret_[\w-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|(?<=Bearer )\S+",
     re.ASCII,
 )
@@ -61,3 +61,9 @@ def set_up_logs(level: str) -> None:
     logging.getLogger("uvicorn.access").disabled = True
     for name in ("httpx", "httpcore", "stripe", "watchdog", "asyncio"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def leave_out_traces() -> None:
+    """For a start that failed on a settings mistake: the sentence is logged, the server's trace of it helps nobody."""
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        logging.getLogger("uvicorn.error").addFilter(lambda record: "Traceback" not in record.getMessage())

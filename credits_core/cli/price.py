@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from credits_core import catalog
@@ -14,7 +12,8 @@ from credits_core.db.port import ANONYMOUS, SERVICE
 from credits_core.errors import InvalidRequest, NotFound
 from credits_core.units import format_credits, parse_credits
 
-INCREMENTS = {"second": 1, "minute": 60}
+UNITS = ("call", "minute", "second", "message", "token", "1k_tokens", "mb", "item")
+TIMED = ("minute", "second")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,16 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "set",
         help="set the price of an operation from now on",
         description="Set the price of an operation from now on. What is not named stays as it is.",
-        epilog="Example: price set call --bill-by second (partial minutes by the second instead of rounded up)",
+        epilog="Example: price set call --per minute=0.15 --increments 1/1 (by the second instead of rounded up)",
     )
     change.add_argument("operation", help="its code, such as call")
     change.add_argument(
-        "--bill-by", choices=INCREMENTS, help="for time: the steps that partial minutes are billed in"
+        "--per",
+        action="append",
+        metavar="UNIT=CREDITS",
+        help=f"credits per unit, for each part of the price; units: {', '.join(UNITS)}",
     )
     change.add_argument(
-        "--credits", help="credits per unit, for an operation with one component, such as 0.15"
+        "--increments",
+        metavar="INITIAL/FOLLOWING",
+        help="seconds billed at first and after that: 60/60 rounds up to the minute, 1/1 bills by the second",
     )
-    change.add_argument("--components", help="all components as JSON, as `price show` prints them")
     change.add_argument("--rounding", help="how a charge is rounded to whole micros, such as half_up")
 
 
@@ -49,11 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
             raise NotFound(
                 f"There is no operation {arguments.operation}; the active catalog has: {', '.join(prices)}."
             )
+        components = [dict(part) for part in current["components"]]
+        if arguments.per:
+            components = [_component(text) for text in arguments.per]
+        if arguments.increments is not None:
+            _set_increments(components, arguments.increments)
         changed = catalog.set_price(
             runtime.db,
             SERVICE,
             arguments.operation,
-            _components(arguments, current),
+            components,
             rounding=arguments.rounding or current["rounding"],
             minimum_charge_micros=current["minimum_charge_micros"],
         )
@@ -61,29 +69,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _components(arguments: argparse.Namespace, current: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if arguments.components is not None:
-        try:
-            given: list[dict[str, Any]] = json.loads(arguments.components, parse_float=Decimal)
-        except ValueError:
-            raise InvalidRequest(
-                "--components is not JSON; copy what `price show` prints and change it."
-            ) from None
-        return given
-    components: list[dict[str, Any]] = [dict(component) for component in current["components"]]
-    if arguments.credits is not None:
-        if len(components) != 1:
-            raise InvalidRequest("This operation has several components; name them all with --components.")
-        components[0]["price_micros"] = parse_credits(arguments.credits)
-    if arguments.bill_by is not None:
-        timed = [component for component in components if component["unit"] in ("minute", "second")]
-        if not timed:
-            raise InvalidRequest("This operation is not priced by time; --bill-by does not apply.")
-        for component in timed:
-            component["initial"] = component["following"] = INCREMENTS[arguments.bill_by]
-    return components
+def _component(text: str) -> dict[str, Any]:
+    unit, _, amount = text.partition("=")
+    if unit not in UNITS or not amount:
+        raise InvalidRequest(f"“{text}” is not UNIT=CREDITS, such as minute=0.15; units: {', '.join(UNITS)}.")
+    return {"unit": unit, "price_micros": parse_credits(amount)}
+
+
+def _set_increments(components: Sequence[dict[str, Any]], text: str) -> None:
+    initial, _, following = text.partition("/")
+    if not (initial.isdecimal() and following.isdecimal()):
+        raise InvalidRequest(f"“{text}” is not INITIAL/FOLLOWING in seconds, such as 60/60 or 1/1.")
+    timed = [part for part in components if part["unit"] in TIMED]
+    if not timed:
+        raise InvalidRequest("This operation is not priced by time; --increments does not apply.")
+    for part in timed:
+        part["initial"], part["following"] = int(initial), int(following)
 
 
 def _line(price: Mapping[str, Any]) -> str:
-    parts = [f"{format_credits(c['price_micros'])} per {c['unit']}" for c in price["components"]]
-    return f"{price['operation']}: {' + '.join(parts)}; components {json.dumps(price['components'])}"
+    parts = " + ".join(_part(part) for part in price["components"])
+    return f"{price['operation']}: {parts} (rounding {price['rounding']}, price {price['price_id']})"
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    steps = f", billed {part['initial']}/{part['following']} s" if part["unit"] in TIMED else ""
+    return f"{format_credits(part['price_micros'])} per {part['unit']}{steps}"

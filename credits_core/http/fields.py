@@ -18,6 +18,7 @@ from credits_core.units import parse_credits
 
 _PLAIN = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,12})?", re.ASCII)
 MAX_METADATA_BYTES = 8_000
+MIN_YEAR, MAX_YEAR = 2000, 2200
 _NUMBER = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^[+-]?\d{1,15}(\.\d{1,12})?$"}]}
 
 
@@ -51,6 +52,8 @@ def _time(value: object) -> datetime:
         raise ValueError("write a time with its zone, such as 2026-11-20T12:00:00Z.") from None
     if time.tzinfo is None and len(value.strip()) > 10:
         raise ValueError("add the time zone, such as the Z in 2026-11-20T12:00:00Z.")
+    if not MIN_YEAR <= time.year <= MAX_YEAR:
+        raise ValueError(f"this time cannot be right; write one between {MIN_YEAR} and {MAX_YEAR}.")
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

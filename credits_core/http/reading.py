@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from starlette.responses import JSONResponse
 
 from credits_core import accounts, catalog, currencies, ledger, purchases
@@ -27,6 +27,7 @@ At = Annotated[Time | None, Query(description="A moment in the past.")]
 Kind = Literal[
     "purchase", "grant", "bonus", "use", "adjustment", "reversal", "expiry", "refund", "debt_recovery"
 ]
+TransactionId = Annotated[str, Path(pattern=r"^\d{1,18}-\d{1,18}$", examples=["17-42"])]
 CallStatus = Literal["running", "completed", "canceled", "failed", "abandoned"]
 
 
@@ -98,9 +99,9 @@ def transactions(
 
 
 @router.get("/transactions/{transaction_id}", response_model=models.Explained)
-def explain(caller: Called, transaction_id: str) -> JSONResponse:
+def explain(caller: Called, transaction_id: TransactionId) -> JSONResponse:
     """Why this charge: price, quantity, rounding, the grants it drew on, balance before and after."""
-    return answer(ledger.explain(caller.db, caller.identity, transaction_id[:64]))
+    return answer(ledger.explain(caller.db, caller.identity, transaction_id))
 
 
 @router.get("/history", response_model=models.Page)

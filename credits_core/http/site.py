@@ -31,7 +31,7 @@ from credits_core.http.gate import SignInGate
 from credits_core.http.middleware import BodyLimit, ClosedAddresses, RequestContext, StaticGZip
 from credits_core.http.security import SecurityHeaders
 from credits_core.jobs import JobRunner
-from credits_core.logs import set_up_logs
+from credits_core.logs import leave_out_traces, set_up_logs
 from credits_core.runtime import Runtime, get_runtime, make_runtime, set_runtime
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,15 @@ def lifespan(settings: Settings) -> Callable[[Any], AbstractAsyncContextManager[
     @asynccontextmanager
     async def running(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - Streamlit hands over the app
         # The libraries take as long to import as the database takes to start: both at once.
-        runtime, _ = await asyncio.gather(run_in_threadpool(_start, settings), run_in_threadpool(_warm_up))
+        try:
+            runtime, _ = await asyncio.gather(
+                run_in_threadpool(_start, settings), run_in_threadpool(_warm_up)
+            )
+        except CreditsError as error:
+            set_up_logs(settings.log_level)
+            logger.critical("cannot start: %s", error.message)
+            leave_out_traces()
+            raise
         set_runtime(runtime)
         set_up_logs(settings.log_level)  # again: Streamlit sets up its own as it starts
         jobs = JobRunner(runtime)

@@ -124,7 +124,7 @@ begin
   insert into credits.jobs (job) values (p_job) on conflict (job) do nothing;
   update credits.jobs set runner = p_runner, lease_until = v_until, last_started_at = v_now,
          due_at = v_now + make_interval(secs => p_every_seconds)
-   where job = p_job and lease_until <= v_now and due_at <= v_now;
+   where job = p_job and lease_until <= v_now and (due_at <= v_now or p_every_seconds = 0);  -- 0: now, from the command line
   return jsonb_build_object('claimed', found, 'lease_until', case when found then credits._iso(v_until) end);
 end $$;
 

@@ -1,0 +1,177 @@
+"""What the program says of itself is true: errors, OpenAPI, reference page, commands (J2; one place for errors)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter
+
+from credits_core import errors
+from credits_core.cli import COMMANDS, main
+from credits_core.errors import BY_SQLSTATE, CreditsError
+from credits_core.http import admin, buying, docs, operations, problems, reading, spending
+from credits_core.http.api import make_api
+from tests.http.conftest import HOLDER, Api, TestClient
+
+ROOT = Path(__file__).resolve().parents[2]
+MIGRATIONS = ROOT / "supabase" / "migrations"
+
+
+def all_errors(kind: type[CreditsError] = CreditsError) -> Iterator[type[CreditsError]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from all_errors(each)
+
+
+@pytest.mark.parametrize("kind", sorted(all_errors(), key=lambda kind: kind.__name__))
+def test_every_error_has_a_code_a_status_and_an_answer(kind: type[CreditsError]) -> None:
+    assert kind.__module__ == errors.__name__, "errors live in one place"
+    assert 400 <= kind.http_status < 600 and kind.code != CreditsError.code
+    answer = problems.credits_error(kind("A sentence that helps.", detail={"a": 1}))
+    assert answer.status_code == kind.http_status
+    assert f"{kind.__name__} " in str(errors.__doc__)
+
+
+def test_codes_are_not_used_twice() -> None:
+    kinds = list(all_errors())
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    assert len(BY_SQLSTATE) == len([kind for kind in kinds if kind.sqlstate])
+
+
+def test_sql_raises_the_codes_of_the_table_and_no_others() -> None:
+    raised = {
+        code
+        for file in MIGRATIONS.glob("*.sql")
+        for code in re.findall(r"'(LC\d{3})'", file.read_text("utf-8"))
+    }
+    internal = {code for code in raised if code.startswith("LC0")}  # raised and caught in one function
+    assert raised - internal <= set(BY_SQLSTATE)
+    assert {"LC400", "LC401", "LC402", "LC403", "LC404", "LC409", "LC410"} <= raised
+
+
+def routes() -> dict[tuple[str, str], APIRoute]:
+    routers = (reading.router, buying.router, spending.router, admin.router, operations.router)
+    found = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return {(method, route.path): route for route in found for method in route.methods}
+
+
+def test_the_document_lists_every_route_and_nothing_else() -> None:
+    document = make_api().openapi()
+    listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert listed == {key for key, route in routes().items() if route.include_in_schema}
+    asked_for = """GET balance packages pricing transactions history success admin/users
+                   POST checkout purchase check use deduct use/batch calls calls/{call_id}/end webhook admin/adjust"""
+    for line in asked_for.splitlines():
+        method, *paths = line.split()
+        assert {(method, f"/credits/{path}") for path in paths} <= listed
+    assert {("GET", "/health"), ("GET", "/metrics")} <= listed
+    assert document["servers"] == [{"url": "/api"}]
+
+
+def test_every_operation_is_described_and_shows_its_refusals() -> None:
+    for methods in make_api().openapi()["paths"].values():
+        for operation in methods.values():
+            assert operation["summary"] and operation["description"] and operation["tags"]
+            for status in ("401", "402", "403", "404", "409", "422", "503"):
+                (content,) = operation["responses"][status]["content"].values()
+                assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+@pytest.fixture
+def answers(holder: Api, admin_api: Api, give: Callable[..., Any]) -> dict[tuple[str, str], Any]:
+    """One good answer of every endpoint that answers JSON."""
+    give("5.00")
+    use = {"operation": "call", "quantity": 60}
+    call = holder.post("calls", {})
+    hold, other = (holder.post("holds", use) for _ in range(2))
+    bought = holder.post("checkout", {"package": "usd_10"})
+    return {
+        ("GET", "/credits/me"): holder.get("me"),
+        ("GET", "/credits/balance"): holder.get("balance"),
+        ("GET", "/credits/packages"): holder.get("packages"),
+        ("GET", "/credits/pricing"): holder.get("pricing"),
+        ("GET", "/credits/transactions"): holder.get("transactions"),
+        ("GET", "/credits/transactions/{transaction_id}"): holder.get("transactions/1-1"),
+        ("GET", "/credits/history"): holder.get("history", type="purchases"),
+        ("GET", "/credits/calls"): holder.get("calls"),
+        ("GET", "/credits/success"): holder.get("success", session_id=bought.json()["session_id"]),
+        ("POST", "/credits/checkout"): bought,
+        ("POST", "/credits/purchase"): holder.post(
+            "purchase", {"amount_cents": 700, "flow": "payment_intent"}
+        ),
+        ("POST", "/credits/check"): holder.post("check", use),
+        ("POST", "/credits/use"): holder.post("use", use),
+        ("POST", "/credits/deduct"): holder.post("deduct", use),
+        ("POST", "/credits/use/batch"): holder.post("use/batch", {"events": [use]}),
+        ("POST", "/credits/calls"): call,
+        ("POST", "/credits/calls/{call_id}/heartbeat"): holder.post(
+            f"calls/{call.json()['call_id']}/heartbeat"
+        ),
+        ("POST", "/credits/calls/{call_id}/end"): holder.post(f"calls/{call.json()['call_id']}/end"),
+        ("POST", "/credits/holds"): hold,
+        ("POST", "/credits/holds/{hold_id}/capture"): holder.post(f"holds/{hold.json()['hold_id']}/capture"),
+        ("POST", "/credits/holds/{hold_id}/release"): holder.post(f"holds/{other.json()['hold_id']}/release"),
+        ("GET", "/credits/admin/users"): admin_api.get("admin/users"),
+        ("POST", "/credits/admin/adjust"): admin_api.post(
+            "admin/adjust", {"account": HOLDER, "amount": "1", "reason": "test"}
+        ),
+        ("GET", "/health"): holder.client.get("/api/health"),
+    }
+
+
+@pytest.fixture
+def admin_api(admin: Api) -> Api:
+    return admin
+
+
+def test_answers_are_what_the_document_says(answers: dict[tuple[str, str], Any]) -> None:
+    declared = {key: route for key, route in routes().items() if route.include_in_schema}
+    assert set(declared) - set(answers) == {("POST", "/credits/webhook"), ("GET", "/metrics")}
+    for key, answer in answers.items():
+        assert answer.status_code == 200, (key, answer.text)
+        model: Any = declared[key].response_model
+        parsed = TypeAdapter(model).validate_json(answer.text, strict=True)
+        assert isinstance(parsed, BaseModel)
+
+
+def test_the_reference_page_shows_every_endpoint_and_loads_nothing_from_elsewhere(
+    browser: TestClient,
+) -> None:
+    page = browser.get("/api/docs").text
+    for path, methods in make_api().openapi()["paths"].items():
+        for operation in methods.values():
+            assert f"<code>/api{path}</code><span>{operation['summary']}</span>" in page
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert loaded and all(address.startswith("/") and not address.startswith("//") for address in loaded)
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|style=", page)
+    for address in ("/api/docs/style.css", "/api/docs/docs.js", "/api/openapi.json"):
+        answer = browser.get(address)
+        assert answer.status_code == 200
+        assert "http://" not in answer.text and "https://" not in answer.text.replace(
+            "https://json-schema.org", ""
+        )
+    assert docs.render(make_api().openapi()) == page
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_says_what_it_does_and_is_in_the_readme(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert len(capsys.readouterr().out) > 100
+    assert re.search(rf"`(python -m credits_core )?{command}\b", (ROOT / "README.md").read_text("utf-8"))
+
+
+def test_a_wrong_command_lists_the_right_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["nope"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert all(command in said for command in COMMANDS)
