@@ -35,9 +35,9 @@ grant select on credits.calls to authenticated, service_role;
 create function credits._call_limits(out longest interval, out abandoned_after interval, out slice_seconds int, out low_seconds int)
 language sql immutable set search_path = '' as $$ select interval '24 hours', interval '5 minutes', 60, 120 $$;
 
--- Whole seconds that a call can last in all: what its hold keeps, plus its fair share of the allowance and the credits that
--- are free, within the caps.
-create function credits._call_covers_seconds(c credits.calls, a credits.accounts) returns bigint
+-- Whole seconds that a call can last in all: what its hold keeps and, if p_with_share, its fair share of the allowance and
+-- the credits that are free, within the caps.
+create function credits._call_covers_seconds(c credits.calls, a credits.accounts, p_with_share boolean) returns bigint
 language plpgsql stable set search_path = '' as $$
 declare
   h         credits.holds;
@@ -48,6 +48,9 @@ declare
 begin
   if a.is_unlimited then return v_longest; end if;
   select * into h from credits.holds where id = c.hold_id;
+  if not p_with_share then
+    return least(v_longest, floor(h.allowance_quantity) + credits._affordable(c.price_id, h.amount_micros, v_longest));
+  end if;
   if a.has_limits then
     v_units := coalesce(h.allowance_quantity, 0)
              + coalesce(credits._allowance_left(a.id, c.operation_id, c.started_at), 0) / v_running;
@@ -68,6 +71,7 @@ language sql stable set search_path = '' as $$
 $$;
 
 -- The answer of start, heartbeat and end. status: ok, low (2 minutes or less), ending (the last slice), end (hang up), ended.
+-- A call whose hold does not reach a slice ahead is told what the hold covers: what is free may be gone at the next heartbeat.
 create function credits._call_answer(c credits.calls, a credits.accounts) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
@@ -80,7 +84,8 @@ begin
     return credits._call_json(c) || jsonb_build_object('call_status', c.status, 'status', 'ended', 'remaining_seconds', 0,
       'cost_so_far_micros', c.charged_micros, 'available_micros', a.posted_micros - a.held_micros + a.overdraft_micros);
   end if;
-  v_covers := credits._call_covers_seconds(c, a);
+  v_covers := credits._call_covers_seconds(c, a, false);
+  if v_covers >= v_elapsed + v_limits.slice_seconds then v_covers := credits._call_covers_seconds(c, a, true); end if;
   v_left := greatest(v_covers - v_elapsed, 0);
   return credits._call_json(c) || jsonb_build_object(
     'call_status', 'running', 'max_duration_seconds', v_covers, 'remaining_seconds', floor(v_left),
@@ -168,19 +173,36 @@ begin
   end if;
 end $$;
 
--- The set-up fee and one full increment are what the smallest quantity costs.
+-- The set-up fee and one full increment are what the smallest quantity costs; a call that began earlier is covered up to now.
 create function credits._hold_first_slice(c credits.calls, p_operation text) returns credits.calls
 language plpgsql set search_path = '' as $$
-declare a credits.accounts := credits._open_ledger(c.account_id);
+declare
+  a        credits.accounts := credits._open_ledger(c.account_id);
+  v_needed numeric := 1 + greatest(ceil(extract(epoch from a.last_at - c.started_at)), 0);
 begin
   insert into credits.holds (account_id, operation_id, price_id, quantity, amount_micros, api_key_id, expires_at, call_id, created_at)
   values (a.id, c.operation_id, c.price_id, 1, 0, credits._api_key_id(), a.last_at + (credits._call_limits()).longest, c.id, a.last_at)
   returning id into c.hold_id;
-  a := credits._grow_hold(a, c.hold_id, 1, p_operation);
+  a := credits._grow_hold(a, c.hold_id, v_needed, p_operation);
+  a := credits._hold_next_slice(c, a, p_operation);
   perform credits._close_ledger(a);
-  perform credits._hold_event(c.hold_id, 'place', 1, (select amount_micros from credits.holds where id = c.hold_id), null);
+  perform credits._hold_event(c.hold_id, 'place', h.quantity, h.amount_micros, null) from credits.holds as h where h.id = c.hold_id;
   update credits.calls set hold_id = c.hold_id where id = c.id;
   return c;
+end $$;
+
+-- Makes the hold of a call reach a slice beyond its last heartbeat. When credits run short: as far as its fair share, but
+-- one more increment while there is one, so that nothing is left over.
+create function credits._hold_next_slice(c credits.calls, a credits.accounts, p_operation text) returns credits.accounts
+language plpgsql set search_path = '' as $$
+declare
+  v_ahead bigint := ceil(extract(epoch from c.last_seen_at - c.started_at)) + (credits._call_limits()).slice_seconds;
+  v_kept  bigint := credits._call_covers_seconds(c, a, false);
+begin
+  if v_kept >= v_ahead then return a; end if;
+  return credits._grow_hold(a, c.hold_id, least(v_ahead, greatest(credits._call_covers_seconds(c, a, true), v_kept + 1)), p_operation);
+exception when sqlstate 'LC402' or sqlstate 'LC429' then
+  return a;  -- it goes as far as the hold does; the answer says how far
 end $$;
 
 create function credits._close_call(c credits.calls, p_ended_at timestamptz, p_reason text, p_seq bigint, p_charged_micros bigint)
@@ -216,23 +238,16 @@ language plpgsql security definer set search_path = '' as $$
 declare
   c       credits.calls := credits._lock_call(p_call_id);
   a       credits.accounts;
-  v_next  numeric;
   v_held  bigint;
 begin
   perform credits._raise_bad_call(c.started_at, p_at);
   if c.status = 'running' then
     update credits.calls set last_seen_at = greatest(last_seen_at, coalesce(p_at, credits._now())) where id = c.id returning * into c;
     a := credits._open_ledger(c.account_id);
-    v_next := least(credits._call_covers_seconds(c, a),
-      ceil(extract(epoch from c.last_seen_at - c.started_at)) + (credits._call_limits()).slice_seconds);
     v_held := (select amount_micros from credits.holds where id = c.hold_id);
-    begin
-      a := credits._grow_hold(a, c.hold_id, v_next, (select code from credits.operations where id = c.operation_id));
-      perform credits._hold_event(c.hold_id, 'extend', v_next, h.amount_micros - v_held, null)
-         from credits.holds as h where h.id = c.hold_id and h.amount_micros > v_held;
-    exception when sqlstate 'LC402' or sqlstate 'LC429' then
-      null;  -- it goes as far as the hold does; the answer says how far
-    end;
+    a := credits._hold_next_slice(c, a, (select code from credits.operations where id = c.operation_id));
+    perform credits._hold_event(c.hold_id, 'extend', h.quantity, h.amount_micros - v_held, null)
+       from credits.holds as h where h.id = c.hold_id and h.amount_micros > v_held;
     perform credits._close_ledger(a);
   end if;
   select * into a from credits.accounts where id = c.account_id;
@@ -347,7 +362,7 @@ end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits._call_limits(), credits._call_covers_seconds(credits.calls, credits.accounts), credits._call_json(credits.calls),
+  credits._call_limits(), credits._call_covers_seconds(credits.calls, credits.accounts, boolean), credits._call_json(credits.calls),
   credits._call_answer(credits.calls, credits.accounts), credits._timestamptz(text),
   credits.start_call(text, text, timestamptz, timestamptz, text, text, text, jsonb, bigint),
   credits.heartbeat(bigint, timestamptz), credits.end_call(bigint, timestamptz, text), credits.call(bigint),
