@@ -2,7 +2,9 @@
 -- its users and helper functions, schema extensions. Run by the superuser; may run any number of times.
 -- Nothing of the product belongs here: supabase/migrations must apply to a real project exactly as to this server.
 
--- Roles. The migrations' owner, postgres, is no superuser on Supabase and none here.
+-- Roles. The migrations' owner, postgres, is no superuser on Supabase and none here. They belong to the whole server:
+-- whoever makes the same in another database waits.
+lock table pg_catalog.pg_authid in share row exclusive mode;
 do $$
 declare
   wanted record;
@@ -17,11 +19,9 @@ begin
       ('authenticator', 'nosuperuser login noinherit')
     ) as roles (name, attributes)
   loop
-    -- Roles belong to the whole server: another database may be doing the same right now.
-    begin
+    if to_regrole(wanted.name) is null then
       execute format('create role %I %s', wanted.name, wanted.attributes);
-    exception when duplicate_object or unique_violation then null;
-    end;
+    end if;
   end loop;
 end
 $$;

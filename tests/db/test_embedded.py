@@ -15,6 +15,7 @@ import pytest
 
 from credits_core.db import embedded
 from credits_core.db.embedded import EmbeddedServer
+from credits_core.db.migrations import bootstrap
 from credits_core.db.postmaster import Postmaster
 from credits_core.errors import ConfigError
 
@@ -22,6 +23,7 @@ START_AND_WAIT = """
 import sys, time
 from pathlib import Path
 from credits_core.db.embedded import EmbeddedServer
+from credits_core.db.migrations import bootstrap
 server = EmbeddedServer.start(Path(sys.argv[1]))
 print("ready", flush=True)
 time.sleep(60)
@@ -147,6 +149,27 @@ def test_l1_root_runs_it_in_a_folder_closed_to_others(tmp_path: Path) -> None:
     with EmbeddedServer.start(closed / "with 'quotes' and spaces") as server:
         assert query(server, "select 1") == "1"
     assert closed.stat().st_mode & 0o007 == 0, "nothing is opened to everybody"
+
+
+def test_l2_other_programs_reach_it_by_password_on_loopback_until_it_is_stopped(data_dir: Path) -> None:
+    with embedded.start_on_loopback(data_dir) as server:
+        bootstrap(server.superuser_dsn())
+        first, second = server.new_owner_url(), server.new_owner_url()
+    assert running(data_dir), "it stays when the command ends"
+    with psycopg.connect(second) as connection:
+        assert connection.execute("select current_user, inet_server_addr()::text").fetchone() == (
+            "postgres",
+            "127.0.0.1/32",
+        )
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(first)
+    assert embedded.stop(data_dir) is True
+    assert embedded.stop(data_dir) is False
+
+
+def test_l2_a_running_server_without_a_port_is_not_opened_to_the_network(data_dir: Path) -> None:
+    with EmbeddedServer.start(data_dir), pytest.raises(ConfigError, match="stop it"):
+        embedded.start_on_loopback(data_dir)
 
 
 def test_the_product_never_logs_in_as_superuser(server: EmbeddedServer, template: str) -> None:
