@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import streamlit as st
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -11,8 +11,9 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 def address() -> str:
     """The sign-in page, which leads back to where the visitor wanted to go."""
-    asked = urlsplit(st.context.url or "/")
-    path = "/" + asked.path.strip("/").split("/")[-1] + (f"?{asked.query}" if asked.query else "")
+    name = urlsplit(st.context.url or "/").path.strip("/").split("/")[-1]
+    query = urlencode(st.query_params.to_dict())
+    path = f"/{name}" + (f"?{query}" if query else "")
     return "/auth/sign-in" if path == "/" else f"/auth/sign-in?next={quote(path, safe='')}"
 
 

@@ -1,0 +1,97 @@
+"""The state of an account in figures and in a banner: what is there, how fast it goes, how long it lasts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages.common import widgets
+from pages.common.formats import Viewer, plotted
+
+LEVELS = {"new": st.info, "low": st.warning, "empty": st.error, "debt": st.error}
+
+
+def run_out_text(run_out: dict[str, Any], viewer: Viewer) -> tuple[str, str]:
+    """The run-out estimate and, in words, what it rests on."""
+    if run_out["reason"] == "unlimited":
+        return "Never", "unlimited account, metered only"
+    if run_out["reason"] == "empty":
+        return "–", "no credits left"
+    if run_out["reason"] == "no_use":
+        return "–", f"no use in {run_out['basis_days']} days"
+    days = run_out["days"]
+    shown = f"{viewer.count(days)} {'day' if days == 1 else 'days'}" if days <= 365 else "Over a year"
+    return shown, f"at {viewer.about(run_out['daily_micros'])} a day"
+
+
+def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
+    balance, month, days, run_out = (overview[part] for part in ("balance", "month", "days", "run_out"))
+    kind, name = ("calls", "call") if overview["has_calls"] else ("events", "use")
+    shown, why = run_out_text(run_out, viewer)
+    before = f"vs {viewer.month(month['before_from'])}"
+    with st.grid(5, gap="small", min_column_width=150):
+        widgets.tile(
+            "Available credits",
+            viewer.credits(balance["available_micros"]),
+            viewer.credits(overview["today_micros"], signed=True),
+            "today",
+            [plotted(day["posted_micros"]) for day in days],
+            "area",
+            delta_color="blue",
+            help=f"What you can spend now. {viewer.credits(balance['held_micros'])} more are held for what is running.",
+        )
+        widgets.tile(
+            "Spent this month",
+            viewer.credits(month["spent_micros"]),
+            widgets.percent_change(month["spent_change_percent"]),
+            before,
+            [plotted(day["spent_micros"]) for day in days],
+            "bar",
+            delta_color="blue",
+        )
+        widgets.tile(
+            f"{kind if kind == 'calls' else 'uses'} this month".capitalize(),
+            viewer.count(month[kind]),
+            widgets.percent_change(month[f"{kind}_change_percent"]),
+            before,
+            [day[kind] for day in days],
+            "line",
+            delta_color="blue",
+        )
+        widgets.tile(
+            f"Avg. cost per {name}",
+            viewer.about(month[f"{name}_average_micros"] or 0),
+            widgets.percent_change(month[f"{name}_average_change_percent"]),
+            before,
+            [plotted(day[f"{name}_average_micros"]) for day in days],
+            "line",
+            delta_color="inverse",
+        )
+        widgets.tile(
+            "Credits last",
+            shown,
+            "low" if overview["level"] == "low" else None,
+            why,
+            [plotted(left) for left in run_out["projection_micros"]],
+            "line",
+            delta_color="red",
+            delta_arrow="off",
+            help=f"Available credits over the average daily use of the last {run_out['basis_days']} days.",
+        )
+
+
+def banner(overview: dict[str, Any], viewer: Viewer) -> None:
+    """Says it before it hurts, with the way out beside it."""
+    level = overview["level"]
+    if level == "ok":
+        return
+    text = {
+        "new": "**Welcome.** Buy your first credits to make calls and use services.",
+        "debt": f"**You owe {viewer.credits(overview['balance']['debt_micros'])} credits.** The next purchase settles it first.",
+        "empty": "**There are no credits left.** Calls and services stop until you buy credits.",
+        "low": f"**Your credits cover about {run_out_text(overview['run_out'], viewer)[0]}.** Calls stop when credits reach zero.",
+    }[level]
+    with st.container(key="low_balance", horizontal=True, vertical_alignment="center"):
+        LEVELS[level](text, icon=":material/notifications_active:", width="stretch")
+        st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
