@@ -34,8 +34,12 @@ Outcome = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Job:
+    """`lease_seconds`: how long a run counts as alive; after a kill the job waits that long. Longer than a normal run,
+    but an overlap is harmless: what jobs do is decided under locks in SQL."""
+
     name: str
     every_seconds: int
+    lease_seconds: int
     does: str
     run: Callable[[Runtime], Outcome]
 
@@ -77,12 +81,12 @@ def _verify(runtime: Runtime) -> Outcome:
 JOBS: dict[str, Job] = {
     job.name: job
     for job in (
-        Job("poll", 10, "asks Stripe about purchases that are not credited yet", _poll),
-        Job("rollup", 30, "adds new usage to the 15-minute sums behind charts", _rollup),
-        Job("calls", 30, "ends running calls nobody has heard of for a while", _settle_calls),
-        Job("holds", 30, "frees reserved credits nobody captured or released in time", _expire_holds),
-        Job("expire", 60, "books grants that have expired", _expire),
-        Job("verify", 3600, "recomputes every balance from the ledger", _verify),
+        Job("poll", 10, 30, "asks Stripe about purchases that are not credited yet", _poll),
+        Job("rollup", 30, 60, "adds new usage to the 15-minute sums behind charts", _rollup),
+        Job("calls", 30, 60, "ends running calls nobody has heard of for a while", _settle_calls),
+        Job("holds", 30, 60, "frees reserved credits nobody captured or released in time", _expire_holds),
+        Job("expire", 60, 60, "books grants that have expired", _expire),
+        Job("verify", 3600, 600, "recomputes every balance from the ledger", _verify),
     )
 }
 
@@ -92,7 +96,14 @@ def run_job(runtime: Runtime, job: Job, runner: str, *, every_seconds: int) -> O
 
     Its outcome or error is recorded; an error is raised again.
     """
-    claim = runtime.db.call("claim_job", SERVICE, job=job.name, every_seconds=every_seconds, runner=runner)
+    claim = runtime.db.call(
+        "claim_job",
+        SERVICE,
+        job=job.name,
+        every_seconds=every_seconds,
+        runner=runner,
+        lease_seconds=job.lease_seconds,
+    )
     if not claim["claimed"]:
         return None
     started = time.perf_counter()

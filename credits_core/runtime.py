@@ -61,6 +61,7 @@ def make_runtime(settings: Settings, *, db: Database | None = None) -> Runtime:
         closing.callback(stripe.close)
         secret = settings.cookie_secret or local_secret(settings.data_dir, "cookie")
         provider = _identity_provider(settings, db)
+        closing.callback(provider.close)
         runtime = Runtime(
             settings=settings,
             db=db,

@@ -33,9 +33,9 @@ def sign_in_form(
     hidden = _hidden("csrf", csrf) + _hidden("next", target)
     body = f"""<form method="post" action="/auth/sign-in">{hidden}
 <label for="email">Email</label>
-<input id="email" name="email" type="email" autocomplete="username" required autofocus value="{escape(email)}">
+<input id="email" name="email" type="email" autocomplete="username" required{"" if email else " autofocus"} value="{escape(email)}">
 <label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required>
+<input id="password" name="password" type="password" autocomplete="current-password" required{" autofocus" if email else ""}>
 <button>Sign in</button>
 </form>"""
     if demo:

@@ -39,6 +39,9 @@ class IdentityProvider(Protocol):
     def sign_out(self, access_token: str) -> None:
         """End every session of this person at the provider."""
 
+    def close(self) -> None:
+        """Give back connections."""
+
 
 @dataclass(frozen=True)
 class DemoPerson:
@@ -107,3 +110,6 @@ class DemoAuth:
 
     def sign_out(self, access_token: str) -> None:
         """Nothing to do: demo sessions live in our table alone."""
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 
 from credits_core.cli import runtime_of_environment
 from credits_core.db.port import SERVICE
 from credits_core.jobs import JOBS, run_job, runner_name
+
+WAIT_SECONDS = 15
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "list", help="what jobs there are and when each ran last", description="List all jobs."
     )
     run_one = actions.add_parser(
-        "run", help="run one job now", description="Run one job now, unless another process runs it."
+        "run", help="run one job now", description="Run one job now; while another process runs it, wait."
     )
     run_one.add_argument("name", choices=JOBS, help="which job")
 
@@ -31,9 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
                       f"last finished {seen.get('last_finished_at') or 'never'}"
                       f"{'; last error: ' + seen['last_error'] if seen.get('last_error') else ''}")  # fmt: skip
             return 0
-        outcome = run_job(runtime, JOBS[arguments.name], runner_name(), every_seconds=0)
+        job, runner, give_up = JOBS[arguments.name], runner_name(), time.monotonic() + WAIT_SECONDS
+        while (
+            outcome := run_job(runtime, job, runner, every_seconds=0)
+        ) is None and time.monotonic() < give_up:
+            time.sleep(0.2)  # another process is at it
     if outcome is None:
-        print(f"{arguments.name} is not due or runs in another process just now; see: jobs list.")
+        print(f"{arguments.name} has been running in another process for a while; see: jobs list.")
         return 1
     print(f"{arguments.name} done: {json.dumps(dict(outcome), default=str)}")
     return 0

@@ -68,12 +68,9 @@ def _record(scope: Scope, path: str, status: int, seconds: float) -> None:
     labels = {"method": scope["method"], "route": route, "status": str(status)}
     METRICS.count("http_requests_total", "Requests by route and status.", **labels)
     METRICS.observe("http_request_seconds", "Time to answer.", seconds, route=route)
-    # Files of the front end come by the dozen for each page; they are counted, and logged only when they fail.
-    level = (
-        logging.DEBUG
-        if status < 400 and path.startswith(("/static/", "/_stcore/", "/app/"))
-        else logging.INFO
-    )
+    # Files and look-ups of the front end come by the dozen for each page; they are counted, and logged only in detail.
+    noise = path.startswith(("/static/", "/app/")) or "/_stcore/" in path
+    level = logging.DEBUG if noise and status < 500 else logging.INFO
     logger.log(
         level,
         "request",

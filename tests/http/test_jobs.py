@@ -17,7 +17,7 @@ from tests.http.conftest import Api, TestClient
 
 
 def job_that(run: Callable[[Runtime], Any], every_seconds: int = 60) -> Job:
-    return Job("test", every_seconds, "is for a test", run)
+    return Job("test", every_seconds, 60, "is for a test", run)
 
 
 def test_a_job_runs_in_one_process_each_period(runtime: Runtime) -> None:
@@ -34,6 +34,17 @@ def test_a_job_runs_in_one_process_each_period(runtime: Runtime) -> None:
         )
     assert len(ran) == 1
     assert sorted(outcomes, key=str) == [None] * 7 + [{"done": 1}] or outcomes.count(None) == 7
+
+
+def test_a_run_that_was_killed_is_taken_over_when_its_lease_ends(
+    runtime: Runtime, service: Callable[..., Any]
+) -> None:
+    claimed = service("claim_job", job="test", every_seconds=0, runner="killed", lease_seconds=1)
+    assert claimed["claimed"]
+    job = job_that(lambda _: {"n": 1})
+    assert run_job(runtime, job, "me", every_seconds=0) is None
+    time.sleep(1.1)
+    assert run_job(runtime, job, "me", every_seconds=0) == {"n": 1}
 
 
 def test_outcomes_and_errors_are_recorded(runtime: Runtime, service: Callable[..., Any]) -> None:
@@ -94,7 +105,7 @@ def test_the_runner_survives_a_failing_job_and_stops_at_once(
         ran.set()
         return {}
 
-    jobs = {"a": Job("a", 0, "fails", fail), "b": Job("b", 0, "works", succeed)}
+    jobs = {"a": Job("a", 0, 60, "fails", fail), "b": Job("b", 0, 60, "works", succeed)}
     monkeypatch.setattr("credits_core.jobs.JOBS", jobs)
     runner = JobRunner(runtime, tick_seconds=0.02)
     runner.start()
