@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from credits_core import errors
 from credits_core.db import psycopg_transport
+from credits_core.db.embedded import EmbeddedServer
 from credits_core.db.port import Identity
 from credits_core.db.psycopg_transport import PsycopgDatabase
 from credits_core.units import parse_credits as micros
@@ -190,6 +192,24 @@ def ledger(owner_sql: Callable[..., Rows]) -> Callable[[Person], Rows]:
     return lambda somebody: owner_sql(
         "select * from credits.transactions where account_id = %s order by seq", somebody.account_id
     )
+
+
+@pytest.fixture
+def as_person(server: EmbeddedServer, database_name: str) -> Iterator[Callable[..., list[Any]]]:
+    """`as_person(identity, "select ...", values)`: SQL of one's own with the rights of an identity, as if PostgREST
+    let it through; answers the first column. Undone afterwards, unless `keep=True`."""
+    with psycopg.connect(server.dsn(database=database_name)) as connection:
+
+        def run(identity: Identity, statement: str, *values: object, keep: bool = False) -> list[Any]:
+            with connection.transaction(force_rollback=not keep):
+                connection.execute(
+                    "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
+                    (identity.role, json.dumps(dict(identity.claims))),
+                )
+                cursor = connection.execute(statement.encode(), values or None)
+                return [row[0] for row in cursor.fetchall()] if cursor.description else []
+
+        yield run
 
 
 def paid(purchase: dict[str, Any], **changes: object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Calls: never started uncovered (D1), covered slice by slice, sharing one balance (D3, D4), told to end in time (D5), logged (D6)."""
+"""Calls: never started uncovered (D1), covered slice by slice, sharing one balance (D3, D4), told to end in time (D5), logged."""
 
 from __future__ import annotations
 

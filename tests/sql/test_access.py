@@ -1,0 +1,164 @@
+"""Who may do what in the database (K1, K2): every right is listed here by hand; a new one fails until it is added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.sql.conftest import Call, Person, Rows
+
+# Execute rights. Functions for people check roles and ownership themselves: tested in test_roles.py and test_isolation.py.
+EVERYBODY = """
+    health packages plans pricing
+    _actor _affordable _billed _claims _components _is_staff _iso _now _page_size _price_at _quantity_ok
+    _raise _rate _rate_price _require _role _round _user_id
+"""
+SIGNED_IN = """
+    account_detail account_overview accounts_list adjust adjust_preview alerts api_keys balance
+    balance_as_of call calls capture_hold check_use create_api_key create_purchase end_call explain
+    extend_grant extend_hold finance_overview find_account heartbeat hold jobs_status limits margins
+    mark_alerts_read me place_hold purchase purchase_quote purchase_status purchases rehearse_prices
+    release_hold reverse revoke_api_key set_account_settings set_cap set_plan set_price set_provider_cost
+    start_call transactions usage_analytics use use_batch
+    _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
+    _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
+    _check_adjustment _check_days _closing_balances _cursor _hold_json _level _month_so_far _overview_days
+    _own_account _period _purchase_answer _purchase_json _raise_charge_error _require_scope _run_out _sales
+    _seq_before _settings _spendable _timestamptz _today _top_accounts _transaction_json _usage_days
+    _usage_json _uuid _would_draw _zone
+"""
+SERVICE_ALONE = """
+    authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
+    fail_purchase finish_job finish_stripe_event fulfill_purchase load_catalog open_purchase
+    purchases_to_poll record_stripe_event revoke_session rollup_usage session set_stripe_price
+    settle_abandoned_calls update_session user_by_email verify
+"""
+NOBODY = """
+    _acting_for _add_price _api_key_json _append_only _apply_gates _audit _batch_result _book_expired
+    _capture_answer _charge _charge_carefully _charge_together _check_call_text _check_hold_time _check_key
+    _close_call _close_ledger _count_spend _credit_purchase _debt_of_holds _draw _drawn _empty_hold
+    _give_allowance _grant _grow_hold _hold_event _hold_first_slice _hold_next_slice _load_plans _lock_call
+    _lock_hold _merge_draws _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events
+    _record _refresh_limits _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _sync_user
+    _take_allowance _transaction_answer _undraw
+"""
+RIGHTS = {
+    ("anon", "authenticated", "service_role"): EVERYBODY,
+    ("authenticated", "service_role"): SIGNED_IN,
+    ("service_role",): SERVICE_ALONE,
+    (): NOBODY,
+}
+# Tables that anybody may read, those whose rows only staff see, and those nobody reads at all; all others show people their own.
+PUBLIC_TABLES = "catalogs operations packages plan_allowances plans price_components prices".split()
+STAFF_TABLES = "alert_state audit_log jobs package_stripe provider_costs stripe_events".split()
+CLOSED_TABLES = "api_keys sessions".split()
+
+
+def test_every_execute_right_is_one_that_was_meant(owner_sql: Callable[..., Rows]) -> None:
+    """K2: default deny; each function of the schema stands in the lists above, once, with exactly these rights."""
+    rows = owner_sql(
+        "select proname as name, array(select role from unnest(array['anon', 'authenticated', 'service_role']) as role"
+        " where has_function_privilege(role, p.oid, 'execute')) as roles from pg_proc as p"
+        " where pronamespace = 'credits'::regnamespace order by 1"
+    )
+    names = [row["name"] for row in rows]
+    assert len(names) == len(set(names)), "two functions of one name cannot be told apart by a caller"
+    expected = {name: list(roles) for roles, listed in RIGHTS.items() for name in listed.split()}
+    assert {row["name"]: row["roles"] for row in rows} == expected
+    assert len(expected) == sum(len(listed.split()) for listed in RIGHTS.values())
+
+
+def test_public_has_no_rights_at_all(owner_sql: Callable[..., Rows]) -> None:
+    """K2: neither on functions nor on tables; a new login role starts with nothing."""
+    assert (
+        owner_sql(
+            "select p.oid::regprocedure::text as name from pg_proc as p, aclexplode(p.proacl) as a"
+            " where p.pronamespace = 'credits'::regnamespace and a.grantee = 0"
+        )
+        == []
+    )
+    assert (
+        owner_sql(
+            "select c.relname from pg_class as c, aclexplode(c.relacl) as a"
+            " where c.relnamespace = 'credits'::regnamespace and a.grantee = 0"
+        )
+        == []
+    )
+
+
+def test_every_function_has_a_fixed_search_path_and_the_definers_are_api(
+    owner_sql: Callable[..., Rows],
+) -> None:
+    """K2: nobody puts a table of their own in front of ours; what runs as the owner checks who is calling."""
+    functions = owner_sql(
+        "select proname as name, prosecdef as definer, prosrc as source, coalesce(proconfig::text, '') as settings"
+        " from pg_proc where pronamespace = 'credits'::regnamespace"
+    )
+    assert [f["name"] for f in functions if 'search_path=\\"\\"' not in f["settings"]] == []
+    checks = ("credits._require(", "credits._account(", "credits._lock_hold(", "credits._lock_call(")
+    unchecked = {
+        f["name"] for f in functions if f["definer"] and not any(check in f["source"] for check in checks)
+    }
+    # the row policies' own question, the account check itself, and the trigger of Auth
+    assert unchecked == {"_own_account", "_account", "_sync_user"}
+
+
+def test_every_table_has_row_level_security(owner_sql: Callable[..., Rows]) -> None:
+    """K1: and every view looks with the eyes of who asks."""
+    assert (
+        owner_sql(
+            "select relname from pg_class where relnamespace = 'credits'::regnamespace and relkind in ('r', 'p')"
+            " and not relrowsecurity"
+        )
+        == []
+    )
+    assert (
+        owner_sql(
+            "select relname from pg_class where relnamespace = 'credits'::regnamespace and relkind in ('v', 'm')"
+            " and not coalesce('security_invoker=true' = any (reloptions), false)"
+        )
+        == []
+    )
+
+
+def test_no_role_of_the_api_writes_any_table(owner_sql: Callable[..., Rows]) -> None:
+    """K1, B1: everything is written by functions; who may read what stands above."""
+    rights = owner_sql(
+        "select c.relname as name, role, privilege"
+        " from pg_class as c, unnest(array['anon', 'authenticated', 'service_role']) as role,"
+        " unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger', 'maintain']) as privilege"
+        " where c.relnamespace = 'credits'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')"
+        " and (has_table_privilege(role, c.oid, privilege)"
+        "      or privilege in ('insert', 'update', 'references') and has_any_column_privilege(role, c.oid, privilege))"
+    )
+    assert {right["privilege"] for right in rights} == {"select"}
+    assert sorted(right["name"] for right in rights if right["role"] == "anon") == PUBLIC_TABLES
+    tables = {
+        row["relname"]
+        for row in owner_sql(
+            "select relname from pg_class where relnamespace = 'credits'::regnamespace and relkind in ('r', 'v')"
+        )
+    }
+    for role in ("authenticated", "service_role"):
+        assert tables - {right["name"] for right in rights if right["role"] == role} == set(CLOSED_TABLES)
+    (create,) = owner_sql(
+        "select bool_or(has_schema_privilege(role, 'credits', 'create')) as any"
+        " from unnest(array['anon', 'authenticated', 'service_role', 'authenticator']) as role"
+    )
+    assert create == {"any": False}
+
+
+def test_staff_tables_show_nothing_to_people(
+    holder: Callable[..., Person], person: Callable[..., Person], service: Call, as_person: Call
+) -> None:
+    """K1: row by row, by the policies alone."""
+    anna, finance = holder("1.00"), person("finance")
+    names = {"catalog": "voice", "package": "usd_5", "product_id": "p", "price_id": "q", "livemode": False}
+    service("set_stripe_price", **names)
+    service("claim_job", job="poll", every_seconds=60, runner="r")
+    service("record_stripe_event", event_id="evt_1", type="x", livemode=False, payload={})
+    service("set_provider_cost", operation="call", cost_cents=1)
+    service("detect_alerts")
+    for table in STAFF_TABLES:
+        for somebody, sees in [(anna, False), (finance, True)]:
+            rows = as_person(somebody.identity, f"select to_jsonb(t) from credits.{table} as t")
+            assert (table, len(rows) > 0) == (table, sees)
