@@ -10,6 +10,8 @@ import fcntl
 import itertools
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,19 @@ TEMPLATE = "template_credits"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run a temporary folder of its own, and remove it afterwards.
+
+    pytest's usual one is common to all runs of a user, and each run closes it to others; started by root, our
+    servers are such others and would lose their data in the middle of a run.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ and not config.option.basetemp:
+        folder = tempfile.mkdtemp(prefix="credits-tests-")
+        config.option.basetemp = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -170,10 +170,14 @@ def _start(data_dir: Path, settings: Mapping[str, str]) -> Postmaster:
 def _stop_running(data_dir: Path) -> bool:
     """Stop the server unless it is gone already; whether there was one."""
     folder = data_dir / "postgres"
-    if Postmaster.running(folder) is None:
+    postmaster = Postmaster.running(folder)
+    if postmaster is None:
         return False
     arguments = ("stop", "-s", "-w", "-m", "fast", "-D", str(folder))
     run_program(server_user(folder), "pg_ctl", *arguments, cwd=folder)
+    if postmaster.socket_dir != folder:
+        with suppress(OSError):
+            postmaster.socket_dir.rmdir()
     return True
 
 

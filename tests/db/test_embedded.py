@@ -140,6 +140,7 @@ def test_l1_a_folder_too_long_for_a_socket_works(tmp_path: Path) -> None:
         assert len(str(server.socket_dir)) < 100
         assert server.socket_dir.stat().st_mode & 0o077 == 0
         assert query(server, "select 1") == "1"
+    assert not server.socket_dir.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run the server as another user")
