@@ -31,9 +31,9 @@ def package_card(package: dict[str, Any], viewer: Viewer) -> None:
         if package["popular"]:
             st.badge("Most popular", color="primary", icon=":material/star:")
     st.html(f'<div class="pc-price"><b>{price}</b></div>')
-    rows = [("You get", f"{viewer.credits(package['credits_micros'])} credits")]
+    rows = [("Credits", viewer.credits(package["credits_micros"]))]
     if package["bonus_micros"]:
-        rows.append(("Bonus", f"{viewer.credits(package['bonus_micros'], signed=True)} credits"))
+        rows.append(("Bonus", viewer.credits(package["bonus_micros"], signed=True)))
     rows.append(("Per credit", viewer.unit_price(package["cents_per_credit"], package["currency"])))
     widgets.facts(rows)
     st.space("stretch")
@@ -89,9 +89,9 @@ if not offer["packages"] and not offer["custom"]:
         widgets.empty(
             "Nothing is for sale right now", "Ask an administrator to load a catalog with packages."
         )
-with st.grid("auto", gap="small", min_column_width=180, border=True) as grid:
+with st.grid("auto", gap="small", min_column_width=180) as grid:
     for package in offer["packages"]:
-        with grid.cell():
+        with grid.cell(), st.container(border=True, height="stretch"):
             package_card(package, viewer)
 if offer["custom"]:
     custom_amount(offer["custom"], offer["currency"])

@@ -56,7 +56,7 @@ def grants_part(person: Person, viewer: Viewer, account_id: int) -> None:
         .credits("Granted", "granted_micros")
         .credits("Left", "remaining_micros")
         .time("Since", "created_at")
-        .time("Expires", "expires_at", pattern="MMM D, YYYY")
+        .texts("Expires", [viewer.time(row["expires_at"]) if row["expires_at"] else "Never" for row in rows])
         .text("Reason", "reason")
         .draw(key=f"account_grants_{account_id}", alt="Grants in the order they are spent")
     )

@@ -15,13 +15,17 @@ LEVELS = {"new": st.info, "low": st.warning, "empty": st.error, "debt": st.error
 def run_out_text(run_out: dict[str, Any], viewer: Viewer) -> tuple[str, str]:
     """The run-out estimate and, in words, what it rests on."""
     if run_out["reason"] == "unlimited":
-        return "Never", "unlimited account, metered only"
+        return "Never", "use is not charged"
     if run_out["reason"] == "empty":
         return "–", "no credits left"
     if run_out["reason"] == "no_use":
         return "–", f"no use in {run_out['basis_days']} days"
     days = run_out["days"]
-    shown = f"{viewer.count(days)} {'day' if days == 1 else 'days'}" if days <= 365 else "Over a year"
+    shown = f"{viewer.count(days)} days"
+    if days <= 1:
+        shown = "1 day" if days else "Under a day"
+    elif days > 365:
+        shown = "Over a year"
     return shown, f"at {viewer.about(run_out['daily_micros'])} a day"
 
 
@@ -29,23 +33,29 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
     balance, month, days, run_out = (overview[part] for part in ("balance", "month", "days", "run_out"))
     kind, name = ("calls", "call") if overview["has_calls"] else ("events", "use")
     shown, why = run_out_text(run_out, viewer)
-    before = f"vs {viewer.month(month['before_from'])}"
+    last_month = viewer.month(month["before_from"])
+    held = f" · {viewer.credits(balance['held_micros'])} held" if balance["held_micros"] else ""
+
+    def against(field: str) -> tuple[str | None, str]:
+        """The change of a figure of this month, and what it is compared with."""
+        change = widgets.percent_change(month[field])
+        return change, f"vs {last_month}" if change else f"none in {last_month}"
+
     with st.grid(5, gap="small", min_column_width=150):
         widgets.tile(
             "Available credits",
             viewer.credits(balance["available_micros"]),
-            viewer.credits(overview["today_micros"], signed=True),
-            "today",
+            viewer.credits(overview["today_micros"], signed=True) if overview["today_micros"] else None,
+            ("today" if overview["today_micros"] else "unchanged today") + held,
             [plotted(day["posted_micros"]) for day in days],
             "area",
             delta_color="blue",
-            help=f"What you can spend now. {viewer.credits(balance['held_micros'])} more are held for what is running.",
+            help="What you can spend now. Held credits are set aside for what is running.",
         )
         widgets.tile(
             "Spent this month",
             viewer.credits(month["spent_micros"]),
-            widgets.percent_change(month["spent_change_percent"]),
-            before,
+            *against("spent_change_percent"),
             [plotted(day["spent_micros"]) for day in days],
             "bar",
             delta_color="blue",
@@ -53,8 +63,7 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
         widgets.tile(
             f"{kind if kind == 'calls' else 'uses'} this month".capitalize(),
             viewer.count(month[kind]),
-            widgets.percent_change(month[f"{kind}_change_percent"]),
-            before,
+            *against(f"{kind}_change_percent"),
             [day[kind] for day in days],
             "line",
             delta_color="blue",
@@ -62,8 +71,7 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
         widgets.tile(
             f"Avg. cost per {name}",
             viewer.about(month[f"{name}_average_micros"] or 0),
-            widgets.percent_change(month[f"{name}_average_change_percent"]),
-            before,
+            *against(f"{name}_average_change_percent"),
             [plotted(day[f"{name}_average_micros"]) for day in days],
             "line",
             delta_color="inverse",
@@ -90,8 +98,13 @@ def banner(overview: dict[str, Any], viewer: Viewer) -> None:
         "new": "**Welcome.** Buy your first credits to make calls and use services.",
         "debt": f"**You owe {viewer.credits(overview['balance']['debt_micros'])} credits.** The next purchase settles it first.",
         "empty": "**There are no credits left.** Calls and services stop until you buy credits.",
-        "low": f"**Your credits cover about {run_out_text(overview['run_out'], viewer)[0]}.** Calls stop when credits reach zero.",
+        "low": f"**Your credits cover {_covered(overview, viewer)}.** Calls stop when credits reach zero.",
     }[level]
     with st.container(key="low_balance", horizontal=True, vertical_alignment="center"):
         LEVELS[level](text, icon=":material/notifications_active:", width="stretch")
         st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
+
+
+def _covered(overview: dict[str, Any], viewer: Viewer) -> str:
+    shown = run_out_text(overview["run_out"], viewer)[0].lower()
+    return f"about {shown}" if overview["run_out"]["days"] else shown

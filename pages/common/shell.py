@@ -44,6 +44,5 @@ def _balance(person: Person) -> None:
     except CreditsError as error:
         st.caption(error.message)
         return
-    text = session.viewer().credits(balance["available_micros"])
-    label = "Unlimited" if balance["unlimited"] else "Available"
-    st.html(f'<div class="pc-balance"><span>{label}</span><b>{escape(text)}</b></div>')
+    text = "Unlimited" if balance["unlimited"] else session.viewer().credits(balance["available_micros"])
+    st.html(f'<div class="pc-balance"><span>Available</span><b>{escape(text)}</b></div>')

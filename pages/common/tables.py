@@ -35,7 +35,9 @@ class Table:
         )
 
     def texts(self, label: str, values: Iterable[str], **options: Any) -> Table:
-        """A column of texts made by the page, one for each row."""
+        """A column of texts made by the page, one for each row. A phone has no room for a given width."""
+        if self._viewer.phone:
+            options.pop("width", None)
         return self._add(label, list(values), st.column_config.TextColumn(label, **options))
 
     def actor(self, label: str, field: str) -> Table:
@@ -69,7 +71,9 @@ class Table:
         )
 
     def cost_bar(self, label: str, field: str) -> Table:
-        """Credits with a bar against the largest of the shown rows."""
+        """Credits with a bar against the largest of the shown rows (on a phone the number alone)."""
+        if self._viewer.phone:
+            return self.credits(label, field)
         values = [row.get(field) or 0 for row in self._rows]
         return self._add(
             label,

@@ -111,7 +111,9 @@ def empty(title: str, what_to_do: str) -> None:
 
 def percent_change(change: float | None) -> str | None:
     """`+18.6%` for a metric's delta; None where there is nothing to compare with."""
-    return None if change is None else f"{change:+.1f}%"
+    if change is None:
+        return None
+    return f"{change:+.1f}%" if change < 1000 else ">999%"
 
 
 def tile(
