@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 
 from credits_core.errors import InvalidRequest
 
@@ -21,7 +21,7 @@ def parse_credits(text: str | int | Decimal) -> int:
     """Micros of a decimal text such as `-12.5`. Raises InvalidRequest for other text or parts of a micro."""
     try:
         micros = Decimal(str(text).strip()) * MICROS_PER_CREDIT
-    except InvalidOperation:
+    except DecimalException:
         raise InvalidRequest(f"“{text}” is not an amount of credits; write a number such as 12.50.") from None
     if not micros.is_finite() or abs(micros) > MAX_MICROS or micros != micros.to_integral_value():
         raise InvalidRequest(

@@ -97,8 +97,8 @@ end $$;
 create function credits.reverse(p_transaction_id text, p_reason text, p_idempotency_key text) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_account bigint := credits._bigint(split_part(p_transaction_id, '-', 1));
-  v_seq     bigint := credits._bigint(split_part(p_transaction_id, '-', 2));
+  v_account bigint := credits._bigint(substring(p_transaction_id from '^(\d{1,18})-\d{1,18}$'));
+  v_seq     bigint := credits._bigint(substring(p_transaction_id from '^\d{1,18}-(\d{1,18})$'));
   a         credits.accounts;
   t         credits.transactions;
   v_old     credits.transactions;

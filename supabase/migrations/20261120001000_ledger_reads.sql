@@ -59,8 +59,8 @@ end $$;
 create function credits.explain(p_transaction_id text) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
-  v_account bigint := credits._bigint(split_part(p_transaction_id, '-', 1));
-  v_seq     bigint := credits._bigint(split_part(p_transaction_id, '-', 2));
+  v_account bigint := credits._bigint(substring(p_transaction_id from '^(\d{1,18})-\d{1,18}$'));
+  v_seq     bigint := credits._bigint(substring(p_transaction_id from '^\d{1,18}-(\d{1,18})$'));
   t         credits.transactions;
   v_billed  numeric;
 begin
