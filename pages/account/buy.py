@@ -24,19 +24,25 @@ def leave_button(label: str, **what: str) -> None:
     widgets.post_form(LEAVE, {**what, "idempotency_key": f"buy-{uuid.uuid4()}"}, label)
 
 
-def package_card(package: dict[str, Any], viewer: Viewer) -> None:
+def package_card(package: dict[str, Any], viewer: Viewer, *, any_bonus: bool) -> None:
     price = viewer.money(package["price_cents"], package["currency"])
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+    with st.container(
+        horizontal=True,
+        horizontal_alignment="distribute",
+        vertical_alignment="center",
+        wrap=False,
+        gap="xxsmall",
+    ):
         st.markdown(f"**{widgets.plain(package['name'])}**", width="content")
         if package["popular"]:
-            st.badge("Most popular", color="primary", icon=":material/star:")
+            st.badge("Popular", color="primary")
     st.html(f'<div class="pc-price"><b>{price}</b></div>')
     rows = [("Credits", viewer.credits(package["credits_micros"]))]
-    if package["bonus_micros"]:
-        rows.append(("Bonus", viewer.credits(package["bonus_micros"], signed=True)))
+    if any_bonus:  # on every card, so that they can be compared line by line
+        bonus = package["bonus_micros"]
+        rows.append(("Bonus", viewer.credits(bonus, signed=True) if bonus else "–"))
     rows.append(("Per credit", viewer.unit_price(package["cents_per_credit"], package["currency"])))
     widgets.facts(rows)
-    st.space("stretch")
     leave_button(f"Buy for {price}", package=package["code"])
 
 
@@ -89,9 +95,10 @@ if not offer["packages"] and not offer["custom"]:
         widgets.empty(
             "Nothing is for sale right now", "Ask an administrator to load a catalog with packages."
         )
-with st.grid("auto", gap="small", min_column_width=180) as grid:
+any_bonus = any(package["bonus_micros"] for package in offer["packages"])
+with st.grid("auto", gap="small", min_column_width=180, border=True) as grid:
     for package in offer["packages"]:
-        with grid.cell(), st.container(border=True, height="stretch"):
-            package_card(package, viewer)
+        with grid.cell():
+            package_card(package, viewer, any_bonus=any_bonus)
 if offer["custom"]:
     custom_amount(offer["custom"], offer["currency"])

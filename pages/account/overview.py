@@ -81,7 +81,7 @@ def spend() -> None:
                 alt=f"Credits spent a day, {viewer.credits(usage['total_micros'])} in {SPANS[span]} days",
             )
     with right, widgets.card("Spend by operation", height="stretch") as toolbar:
-        toolbar().markdown(f":gray[{viewer.credits(usage['total_micros'])}]")
+        toolbar().markdown(f":gray[{viewer.about(usage['total_micros'])}]")
         ranked = [row for row in usage["operations"] if row["charged_micros"]]
         if not ranked:
             widgets.empty("No use yet", "Each operation you use gets a bar.")
@@ -90,7 +90,7 @@ def spend() -> None:
                 charts.ranked_bars(
                     [row["name"] for row in ranked],
                     [plotted(row["charged_micros"]) for row in ranked],
-                    [viewer.credits(row["charged_micros"]) for row in ranked],
+                    [viewer.about(row["charged_micros"]) for row in ranked],
                     dark=viewer.dark,
                 ),
                 key="by_operation",

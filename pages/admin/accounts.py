@@ -69,9 +69,9 @@ def show_list() -> None:
         .text("Name", "name")
         .text("E-mail", "email")
         .texts("Role", [words(row["role"]) for row in rows])
-        .credits("Available", "available_micros")
-        .credits("Bought", "total_purchased_micros")
-        .credits("Used", "total_used_micros")
+        .credits("Available", "available_micros", places=2)
+        .credits("Bought", "total_purchased_micros", places=2)
+        .credits("Used", "total_used_micros", places=2)
         .time("Last activity", "last_activity_at")
         .count("Number", "account_id")
         .draw(

@@ -44,17 +44,18 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
     with st.grid(5, gap="small", min_column_width=150):
         widgets.tile(
             "Available credits",
-            viewer.credits(balance["available_micros"]),
+            viewer.about(balance["available_micros"]),
             viewer.credits(overview["today_micros"], signed=True) if overview["today_micros"] else None,
             ("today" if overview["today_micros"] else "unchanged today") + held,
             [plotted(day["posted_micros"]) for day in days],
             "area",
             delta_color="blue",
-            help="What you can spend now. Held credits are set aside for what is running.",
+            help=f"What you can spend now, exactly {viewer.credits(balance['available_micros'])}. "
+            "Held credits are set aside for what is running.",
         )
         widgets.tile(
             "Spent this month",
-            viewer.credits(month["spent_micros"]),
+            viewer.about(month["spent_micros"]),
             *against("spent_change_percent"),
             [plotted(day["spent_micros"]) for day in days],
             "bar",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from zoneinfo import ZoneInfo
 
 from credits_core import currencies
@@ -47,11 +47,10 @@ class Viewer:
         return plus + self.number(format_credits(micros))
 
     def about(self, micros: int) -> str:
-        """An average or estimate in credits: 2 decimals, or 4 where less than a hundredth is meant."""
+        """A sum, average or estimate at a glance: 2 decimals (4 below a hundredth), never more than there is."""
         exact = Decimal(micros) / MICROS_PER_CREDIT
-        return self._separated(
-            f"{exact:,.4f}" if micros and abs(exact) < Decimal("0.01") else f"{exact:,.2f}"
-        )
+        step = Decimal("0.0001") if micros and abs(exact) < Decimal("0.01") else Decimal("0.01")
+        return self._separated(f"{exact.quantize(step, ROUND_DOWN):,f}")
 
     def money(self, minor_units: int, currency: str) -> str:
         """A price from its smallest unit: `(1050, "usd")` -> `$10.50`, `(500, "jpy")` -> `¥500`."""

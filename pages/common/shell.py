@@ -44,5 +44,5 @@ def _balance(person: Person) -> None:
     except CreditsError as error:
         st.caption(error.message)
         return
-    text = "Unlimited" if balance["unlimited"] else session.viewer().credits(balance["available_micros"])
+    text = "Unlimited" if balance["unlimited"] else session.viewer().about(balance["available_micros"])
     st.html(f'<div class="pc-balance"><span>Available</span><b>{escape(text)}</b></div>')

@@ -59,28 +59,32 @@ class Table:
         values = pd.to_datetime([row.get(field) for row in self._rows], format="ISO8601").date
         return self._add(label, values, st.column_config.DateColumn(label, format="MMM D, YYYY"))
 
-    def credits(self, label: str, field: str, *, signed: bool = False, **options: Any) -> Table:
-        """Credits from micros, all with the decimals that the finest of them needs."""
+    def credits(
+        self, label: str, field: str, *, signed: bool = False, places: int | None = None, **options: Any
+    ) -> Table:
+        """Credits from micros, all with the decimals that the finest of them needs, or with `places` (sums)."""
         values = [row.get(field) for row in self._rows]
         return self._add(
             label,
             [None if value is None else plotted(value) for value in values],
             st.column_config.NumberColumn(
-                label, format=f"%{'+' if signed else ''},.{_places(values)}f", **options
+                label,
+                format=f"%{'+' if signed else ''},.{_places(values) if places is None else places}f",
+                **options,
             ),
         )
 
-    def cost_bar(self, label: str, field: str) -> Table:
+    def cost_bar(self, label: str, field: str, *, places: int | None = None) -> Table:
         """Credits with a bar against the largest of the shown rows (on a phone the number alone)."""
         if self._viewer.phone:
-            return self.credits(label, field)
+            return self.credits(label, field, places=places)
         values = [row.get(field) or 0 for row in self._rows]
         return self._add(
             label,
             [plotted(value) for value in values],
             st.column_config.ProgressColumn(
                 label,
-                format=f"%,.{_places(values)}f",
+                format=f"%,.{_places(values) if places is None else places}f",
                 min_value=0,
                 max_value=plotted(max([*values, 1])),
                 color="primary",

@@ -48,7 +48,7 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
             _sales_tiles(money, viewer)
         widgets.tile(
             "Credits used",
-            viewer.credits(usage["total_micros"]),
+            viewer.about(usage["total_micros"]),
             widgets.percent_change(usage["change_percent"]),
             BEFORE,
             [plotted(day) for day in usage["day_micros"]],
@@ -80,7 +80,7 @@ def _sales_tiles(money: dict[str, Any], viewer: Viewer) -> None:
         "Average purchase",
         viewer.money(money["average_cents"], code),
         None,
-        f"{viewer.credits(money['credits_micros'])} credits sold",
+        f"{viewer.about(money['credits_micros'])} credits sold",
     )
 
 
@@ -147,7 +147,7 @@ def usage_cards(overview: dict[str, Any], viewer: Viewer) -> None:
                 tables.Table(usage["operations"], viewer)
                 .text("Operation", "name")
                 .count("Uses", "events")
-                .credits("Credits", "charged_micros")
+                .credits("Credits", "charged_micros", places=2)
                 .percent("Share", "share_percent")
                 .draw(key="operations", alt="Usage by operation, the largest first")
             )
@@ -164,9 +164,9 @@ def top_accounts(overview: dict[str, Any], viewer: Viewer) -> None:
             .text("Account", "name")
             .text("E-mail", "email")
             .count("Uses", "events")
-            .cost_bar("Credits used", "charged_micros")
+            .cost_bar("Credits used", "charged_micros", places=2)
             .percent("Share", "share_percent")
-            .credits("Available", "available_micros")
+            .credits("Available", "available_micros", places=2)
             .draw(
                 key="top_accounts",
                 alt="Accounts by credits used, the largest first",

@@ -67,8 +67,8 @@ def test_unit_prices_have_the_decimals_they_need(minor: str, currency: str, text
     assert ENGLISH.unit_price(minor, currency) == text
 
 
-def test_averages_are_rounded_and_never_to_nothing() -> None:
-    assert ENGLISH.about(3_096_429) == "3.10"
+def test_figures_at_a_glance_never_show_more_than_there_is() -> None:
+    assert ENGLISH.about(3_099_999) == "3.09"
     assert ENGLISH.about(1_234) == "0.0012"
     assert ENGLISH.about(0) == "0.00"
 

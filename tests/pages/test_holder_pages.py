@@ -143,7 +143,7 @@ def test_bonus_and_popular_mark(browser: Browser, holder: Identity, service: Cal
     service("load_catalog", catalog=catalog.read("recruitment"))
     page = texts(browser.open("account/buy.py"))
     assert "<dt>Bonus</dt><dd>+50.00</dd>" in page
-    assert "Most popular" in page
+    assert "Popular" in page
     assert "$0.081818" in page
 
 
