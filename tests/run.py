@@ -18,7 +18,16 @@ LINT: dict[str, list[str]] = {
     "sqlfluff": [str(BIN / "sqlfluff"), "lint", "--disable-progress-bar", "supabase/migrations"],
 }
 SUITE: dict[str, list[str]] = {
-    "pytest": [sys.executable, "-m", "pytest", "-q", "-n", str(max(os.cpu_count() or 1, 2)), "--dist", "loadfile"],
+    "pytest": [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        str(max(os.cpu_count() or 1, 2)),
+        "--dist",
+        "loadfile",
+    ],
 }
 
 
@@ -28,8 +37,11 @@ def main() -> int:
     for name, command in steps.items():
         start = time.monotonic()
         print(f"== {name}", flush=True)
-        code = subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603  our own fixed commands
-        print(f"== {name}: {'ok' if code == 0 else f'failed ({code})'} in {time.monotonic() - start:.1f} s", flush=True)
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        print(
+            f"== {name}: {'ok' if code == 0 else f'failed ({code})'} in {time.monotonic() - start:.1f} s",
+            flush=True,
+        )
         if code:
             return code
     return 0

@@ -153,14 +153,17 @@ begin
   return a;
 end $$;
 
--- Chooses the grant to spend next and stores the account row. While any grant is limited to some operations there is no
--- current grant: every charge then takes the careful way, which looks at them one by one.
+-- Chooses the grant to spend next and stores the account row, last of all in every careful write. A debt is recovered here as
+-- soon as there are credits, wherever they came from: so while something is owed, no grant open to all operations has anything
+-- left, and the fast charge need not look. While any grant is limited to some operations there is no current grant: every
+-- charge then takes the careful way, which looks at them one by one.
 create function credits._close_ledger(a credits.accounts) returns void
 language plpgsql set search_path = '' as $$
 declare
-  v_next   credits.grants;
+  v_next    credits.grants;
   v_limited boolean;
 begin
+  if a.debt_micros > 0 then a := credits._recover_debt(a); end if;
   select coalesce(bool_or(operations is not null), false), coalesce(min(expires_at), 'infinity')
     into v_limited, a.settle_at from credits.grants where account_id = a.id and remaining_micros > 0;
   if not v_limited then
@@ -172,6 +175,29 @@ begin
     purchased_micros = a.purchased_micros, used_micros = a.used_micros, grant_id = v_next.id,
     grant_left_micros = coalesce(v_next.remaining_micros, 0), settle_at = a.settle_at
    where id = a.id;
+end $$;
+
+create function credits._recover_debt(a credits.accounts) returns credits.accounts
+language plpgsql set search_path = '' as $$
+declare
+  v_draws credits.draw[] := credits._draw(a.id, a.debt_micros - credits._debt_of_holds(a), null);
+  v_found bigint := credits._drawn(v_draws);
+  v_row   credits.transactions;
+begin
+  if v_found = 0 then return a; end if;
+  a.debt_micros := a.debt_micros - v_found;
+  v_row.actor := 'service';
+  v_row.reason := 'Debt recovered';
+  return credits._record(a, 'debt_recovery', 0, v_draws || row(null, v_found)::credits.draw, v_row);
+end $$;
+
+-- The part of the debt that open holds keep on the overdraft: it may still be given back, so it is not recovered.
+create function credits._debt_of_holds(a credits.accounts) returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  if a.held_micros = 0 or a.debt_micros = 0 then return 0; end if;
+  return (select coalesce(sum(k.amount_micros), 0) from credits.holds as h join credits.hold_grants as k on k.hold_id = h.id
+           where h.account_id = a.id and h.status = 'open' and k.grant_id is null);
 end $$;
 
 -- Takes an amount out of the grants in spend order, as draws with negative amounts. What the grants do not cover stays
@@ -210,39 +236,19 @@ language sql immutable set search_path = '' as $$
   select coalesce(-sum(d.amount_micros), 0)::bigint from unnest(p_draws) as d
 $$;
 
--- The part of the debt that open holds keep on the overdraft: it may still be given back, so it is not recovered.
-create function credits._debt_of_holds(a credits.accounts) returns bigint
-language plpgsql stable set search_path = '' as $$
-begin
-  if a.held_micros = 0 or a.debt_micros = 0 then return 0; end if;
-  return (select coalesce(sum(k.amount_micros), 0) from credits.holds as h join credits.hold_grants as k on k.hold_id = h.id
-           where h.account_id = a.id and h.status = 'open' and k.grant_id is null);
-end $$;
-
--- Gives credits: a grant, its transaction, and first of all the recovery of a debt. The ledger must be open.
+-- Gives credits: a grant and its transaction. The ledger must be open; closing it recovers a debt.
 create function credits._grant(
   a credits.accounts, p_kind text, p_grant credits.grants, p_row credits.transactions
 ) returns credits.accounts language plpgsql set search_path = '' as $$
-declare
-  v_recover bigint := least(a.debt_micros - credits._debt_of_holds(a), p_grant.granted_micros);
-  v_id      bigint;
-  v_note    credits.transactions;
+declare v_id bigint;
 begin
   insert into credits.grants (account_id, source, is_promotional, granted_micros, remaining_micros, cost_cents, currency,
                               priority, expires_at, operations, purchase_id, reason, created_at)
-  values (a.id, p_grant.source, p_grant.is_promotional, p_grant.granted_micros, p_grant.granted_micros - v_recover,
+  values (a.id, p_grant.source, p_grant.is_promotional, p_grant.granted_micros, p_grant.granted_micros,
           coalesce(p_grant.cost_cents, 0), p_grant.currency, coalesce(p_grant.priority, 0::smallint),
           coalesce(p_grant.expires_at, 'infinity'), p_grant.operations, p_grant.purchase_id, p_grant.reason, a.last_at)
   returning id into v_id;
-  a := credits._record(a, p_kind, p_grant.granted_micros, array[row(v_id, p_grant.granted_micros)::credits.draw], p_row);
-  if v_recover > 0 then
-    a.debt_micros := a.debt_micros - v_recover;
-    v_note.actor := 'service';
-    v_note.reason := 'Debt recovered from new credits';
-    a := credits._record(a, 'debt_recovery', 0,
-                         array[row(v_id, -v_recover)::credits.draw, row(null, v_recover)::credits.draw], v_note);
-  end if;
-  return a;
+  return credits._record(a, p_kind, p_grant.granted_micros, array[row(v_id, p_grant.granted_micros)::credits.draw], p_row);
 end $$;
 
 revoke execute on all functions in schema credits from public;

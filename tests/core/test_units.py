@@ -34,7 +34,8 @@ def test_text_and_back(micros: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ten", "1,5", "NaN", "inf", "-inf", "1e300", "1e999999", "0.0000001", "9223372036854.775808", "1 2"]
+    "text",
+    ["", "ten", "1,5", "NaN", "inf", "-inf", "1e300", "1e999999", "0.0000001", "9223372036854.775808", "1 2"],
 )
 def test_what_is_no_amount_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(InvalidRequest, match="is not an amount of credits"):
