@@ -208,7 +208,7 @@ language sql set search_path = '' as $$
 $$;
 
 -- Puts an account on a plan of the active catalog from now on (null: off any). Security definer: only functions write limits.
-create function credits.set_plan(p_account_id bigint, p_plan text) returns jsonb
+create function credits.set_plan(p_account_id bigint, p_plan text default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_account bigint;
@@ -231,7 +231,7 @@ end $$;
 -- Sets or removes (null) a cap for the day or the month, of the account or one of its API keys. What was spent in the
 -- running period counts. The owner may cap the own account. Security definer: only functions write limits.
 create function credits.set_cap(
-  p_period text, p_cap_micros bigint, p_api_key_id bigint default null, p_account_id bigint default null
+  p_period text, p_cap_micros bigint default null, p_api_key_id bigint default null, p_account_id bigint default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   v_account bigint := credits._account(p_account_id, 'manage');

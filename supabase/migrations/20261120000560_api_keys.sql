@@ -11,7 +11,9 @@ create table credits.api_keys (
   created_at   timestamptz not null,
   expires_at   timestamptz not null default 'infinity',
   revoked_at   timestamptz,
-  last_used_at timestamptz
+  last_used_at timestamptz,
+  idempotency_key text,
+  unique (account_id, idempotency_key)
 ) with (fillfactor = 80);
 create unique index api_keys_by_account on credits.api_keys (account_id, id);
 
@@ -32,14 +34,25 @@ language sql stable set search_path = '' as $$
                    else 'active' end)
 $$;
 
--- Security definer, as all below: only functions write keys, and nobody reads their hashes.
+-- The same idempotency key again answers the key that was made then (replayed): the one sent now is not stored, and that one
+-- was shown already. Security definer, as all below: only functions write keys, and nobody reads their hashes.
 create function credits.create_api_key(
-  p_name text, p_scopes text[], p_prefix text, p_key_hash text, p_expires_at timestamptz default null, p_account_id bigint default null
+  p_name text, p_scopes text[], p_prefix text, p_key_hash text, p_expires_at timestamptz default null,
+  p_account_id bigint default null, p_idempotency_key text default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   v_account bigint := credits._account(p_account_id, 'manage');
   k         credits.api_keys;
 begin
+  if p_idempotency_key is not null then perform credits._check_key(p_idempotency_key); end if;
+  perform from credits.accounts where id = v_account for no key update;
+  select * into k from credits.api_keys where account_id = v_account and idempotency_key = p_idempotency_key;
+  if found then
+    if k.name <> trim(p_name) or k.scopes <> p_scopes or k.expires_at <> coalesce(p_expires_at, 'infinity') then
+      perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
+    end if;
+    return credits._api_key_json(k) || '{"replayed": true}';
+  end if;
   if length(trim(coalesce(p_name, ''))) not between 1 and 80 then
     perform credits._raise('LC400', 'Give the key a name of 1 to 80 characters, so that you know it later.');
   elsif coalesce(cardinality(p_scopes), 0) = 0 or not p_scopes <@ array['read', 'use', 'hold', 'purchase', 'admin'] then
@@ -51,11 +64,12 @@ begin
   elsif (select count(*) from credits.api_keys where account_id = v_account and revoked_at is null) >= 100 then
     perform credits._raise('LC429', 'An account has at most 100 keys; revoke one that is not used any more.');
   end if;
-  insert into credits.api_keys (account_id, name, prefix, key_hash, scopes, created_by, created_at, expires_at)
-  values (v_account, trim(p_name), p_prefix, p_key_hash, p_scopes, credits._actor(), credits._now(), coalesce(p_expires_at, 'infinity'))
+  insert into credits.api_keys (account_id, name, prefix, key_hash, scopes, created_by, created_at, expires_at, idempotency_key)
+  values (v_account, trim(p_name), p_prefix, p_key_hash, p_scopes, credits._actor(), credits._now(),
+          coalesce(p_expires_at, 'infinity'), p_idempotency_key)
   returning * into k;
   perform credits._audit('create_api_key', v_account, jsonb_build_object('api_key_id', k.id, 'scopes', p_scopes));
-  return credits._api_key_json(k);
+  return credits._api_key_json(k) || '{"replayed": false}';
 end $$;
 
 create function credits.revoke_api_key(p_api_key_id bigint) returns jsonb
@@ -101,6 +115,6 @@ end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits.create_api_key(text, text[], text, text, timestamptz, bigint), credits.revoke_api_key(bigint), credits.api_keys(bigint)
+  credits.create_api_key(text, text[], text, text, timestamptz, bigint, text), credits.revoke_api_key(bigint), credits.api_keys(bigint)
 to authenticated, service_role;
 grant execute on function credits.authenticate_api_key(text) to service_role;

@@ -14,7 +14,7 @@ EVERYBODY = """
 """
 SIGNED_IN = """
     account_detail account_overview accounts_list adjust adjust_preview alerts api_keys balance
-    balance_as_of call calls capture_hold check_use create_api_key create_purchase end_call explain
+    balance_as_of call call_by_key calls capture_hold check_use create_api_key create_purchase end_call explain
     extend_grant extend_hold finance_overview find_account heartbeat hold jobs_status limits margins
     mark_alerts_read me place_hold purchase purchase_quote purchase_status purchases rehearse_prices
     release_hold reverse revoke_api_key set_account_settings set_cap set_plan set_price set_provider_cost
@@ -29,17 +29,17 @@ SIGNED_IN = """
 SERVICE_ALONE = """
     authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
     fail_purchase finish_job finish_stripe_event fulfill_purchase load_catalog open_purchase
-    purchases_to_poll record_stripe_event revoke_session rollup_usage session set_stripe_price
+    purchases_to_poll record_stripe_event report_call revoke_session rollup_usage session set_stripe_price
     settle_abandoned_calls update_session user_by_email verify
 """
 NOBODY = """
     _acting_for _add_price _api_key_json _append_only _apply_gates _audit _batch_result _book_expired
     _capture_answer _charge _charge_carefully _charge_together _check_call_text _check_hold_time _check_key
-    _close_call _close_ledger _count_spend _credit_purchase _debt_of_holds _draw _drawn _empty_hold
-    _give_allowance _grant _grow_hold _hold_event _hold_first_slice _hold_next_slice _load_plans _lock_call
+    _close_call _close_ledger _close_reported _count_spend _credit_purchase _debt_of_holds _draw _drawn _empty_hold
+    _give_allowance _grant _grow_hold _hold_event _hold_first_slice _hold_next_slice _hold_nothing _load_plans _lock_call
     _lock_hold _merge_draws _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events
-    _record _refresh_limits _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _sync_user
-    _take_allowance _transaction_answer _undraw
+    _record _refresh_limits _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _sync_user
+    _take_allowance _transaction_answer _undraw _unknown_call
 """
 RIGHTS = {
     ("anon", "authenticated", "service_role"): EVERYBODY,
