@@ -73,6 +73,14 @@ def finance_overview(
     return answer
 
 
+def margins(db: Database, identity: Identity, start: dt.datetime, end: dt.datetime) -> Answer:
+    """Revenue, provider cost and margin by operation, from `start` to before `end`: rows. For staff.
+
+    Revenue is what the credits cost that paid; promotional credits earn nothing. `cost_cents` is None without a cost."""
+    answer: Answer = db.call("margins", identity, **{"from": start, "to": end})
+    return answer
+
+
 def account_detail(db: Database, identity: Identity, account_id: int | None = None) -> Answer:
     """Who an account is, its balance, and its grants in spend order. NotFound when there is no such account."""
     answer: Answer = db.call("account_detail", identity, account_id=account_id)

@@ -68,6 +68,51 @@ def call(db: Database, identity: Identity, call_id: int) -> Answer:
     return answer
 
 
+def call_by_key(
+    db: Database, identity: Identity, idempotency_key: str, *, account_id: int | None = None
+) -> Answer | None:
+    """The call that a key started, as it is now, and whether it was heard of since (`connected`); None for a new key."""
+    answer: Answer | None = db.call(
+        "call_by_key", identity, idempotency_key=idempotency_key, account_id=account_id
+    )
+    return answer
+
+
+def report_call(
+    db: Database,
+    identity: Identity,
+    operation: str,
+    idempotency_key: str,
+    *,
+    account_id: int,
+    started_at: datetime | None = None,
+    ended_at: datetime | None = None,
+    to: str | None = None,
+    from_: str | None = None,
+    reason: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Answer | None:
+    """What another system says of a call after its end; charged whatever the balance (the rest is debt), once.
+
+    Ends a running call, corrects one taken for abandoned, records an unknown one. Without `started_at` a call that was
+    never heard of did not connect: nothing is charged; None when it is unknown, too. For programs.
+    """
+    answer: Answer | None = db.call(
+        "report_call",
+        identity,
+        operation=operation,
+        idempotency_key=idempotency_key,
+        started_at=started_at,
+        ended_at=ended_at,
+        to=to,
+        **{"from": from_},
+        reason=reason,
+        metadata=metadata,
+        account_id=account_id,
+    )
+    return answer
+
+
 def calls(
     db: Database,
     identity: Identity,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,4 +68,48 @@ def set_price(
             effective_from=effective_from,
             minimum_charge_micros=minimum_charge_micros,
         ),
+    )
+
+
+def plans(db: Database, identity: Identity) -> dict[str, Any]:
+    """Plans of the active catalog: catalog, plans [code, name, allowances {operation: units a month}]."""
+    return cast(dict[str, Any], db.call("plans", identity))
+
+
+def set_provider_cost(
+    db: Database,
+    identity: Identity,
+    operation: str,
+    cost_cents: Decimal | int,
+    *,
+    unit_size: Decimal | int = 1,
+    effective_from: datetime | None = None,
+) -> dict[str, Any]:
+    """What the provider charges for `unit_size` of an operation's measure, from a moment on. Admins and programs.
+
+    Conflict when there is a cost from that very moment on.
+    """
+    return cast(
+        dict[str, Any],
+        db.call(
+            "set_provider_cost",
+            identity,
+            operation=operation,
+            cost_cents=Decimal(cost_cents),
+            unit_size=Decimal(unit_size),
+            effective_from=effective_from,
+        ),
+    )
+
+
+def rehearse_prices(
+    db: Database, identity: Identity, draft: list[dict[str, Any]], start: datetime, end: datetime
+) -> dict[str, Any]:
+    """Past usage under draft prices [operation, components, rounding, minimum_charge_micros]; changes nothing. For staff.
+
+    events, before_micros, after_micros, operations [...], accounts [..., runs_out_at], would_run_out.
+    """
+    return cast(
+        dict[str, Any],
+        db.call("rehearse_prices", identity, draft=draft, **{"from": start, "to": end}),
     )

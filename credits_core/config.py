@@ -21,6 +21,7 @@ Mode = Literal["embedded", "supabase", "database_url"]
 CATALOGS = ("voice", "ai_services", "recruitment", "metered_plan")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_SECRET_LENGTH = 32
+MIN_VAPI_SECRET_LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Settings:
     stripe_secret_key: str | None = field(default=None, repr=False)
     stripe_webhook_secret: str | None = field(default=None, repr=False)
     cookie_secret: str | None = field(default=None, repr=False)
+    vapi_secret: str | None = field(default=None, repr=False)
+    vapi_operation: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -67,10 +70,13 @@ class Settings:
             stripe_secret_key=env.get("STRIPE_SECRET_KEY"),
             stripe_webhook_secret=env.get("STRIPE_WEBHOOK_SECRET"),
             cookie_secret=env.get("COOKIE_SECRET"),
+            vapi_secret=env.get("VAPI_SECRET"),
+            vapi_operation=env.get("VAPI_OPERATION"),
         )
         _check_urls(settings)
         _check_supabase(settings, demo_asked_for=env.get("DEMO") is not None and settings.demo)
         _check_stripe(settings)
+        _check_vapi(settings)
         return settings
 
     @property
@@ -184,6 +190,18 @@ def _check_no_half_of_supabase(settings: Settings) -> None:
         )
     if settings.cookie_secret is not None and len(settings.cookie_secret) < MIN_SECRET_LENGTH:
         raise ConfigError(f"COOKIE_SECRET is too short; use at least {MIN_SECRET_LENGTH} random characters.")
+
+
+def _check_vapi(settings: Settings) -> None:
+    if settings.vapi_secret is None and settings.vapi_operation is not None:
+        raise ConfigError(
+            "VAPI_OPERATION is set but VAPI_SECRET is missing, so Vapi's messages are not taken; set VAPI_SECRET to the "
+            "secret of your server credential in Vapi, or unset VAPI_OPERATION."
+        )
+    if settings.vapi_secret is not None and len(settings.vapi_secret) < MIN_VAPI_SECRET_LENGTH:
+        raise ConfigError(
+            f"VAPI_SECRET is too short; use at least {MIN_VAPI_SECRET_LENGTH} random characters, the same in Vapi."
+        )
 
 
 def _check_stripe(settings: Settings) -> None:

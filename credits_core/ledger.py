@@ -56,7 +56,14 @@ def explain(db: Database, identity: Identity, transaction_id: str) -> Answer:
 
 
 def adjust(
-    db: Database, identity: Identity, account_id: int, amount_micros: int, reason: str, idempotency_key: str
+    db: Database,
+    identity: Identity,
+    account_id: int,
+    amount_micros: int,
+    reason: str,
+    idempotency_key: str,
+    *,
+    expires_at: datetime | None = None,
 ) -> Answer:
     """Add (positive) or remove (negative) credits; admins and programs. transaction_id, available_micros, posted_micros.
 
@@ -68,6 +75,7 @@ def adjust(
         amount_micros=amount_micros,
         reason=reason,
         idempotency_key=idempotency_key,
+        expires_at=expires_at,
     )
     return answer
 
@@ -84,6 +92,23 @@ def reverse(
     """Undo a use or an adjustment, back to the very grants, once; admins and programs. Conflict when it was reversed before."""
     answer: Answer = db.call(
         "reverse", identity, transaction_id=transaction_id, reason=reason, idempotency_key=idempotency_key
+    )
+    return answer
+
+
+def extend_grant(
+    db: Database, identity: Identity, grant_id: int, expires_at: datetime, reason: str, idempotency_key: str
+) -> Answer:
+    """Give what is left of a grant, or what expired of it, a later end, as a new grant; admins and programs.
+
+    transaction_id, available_micros, grant_id (the new one). Conflict when nothing is left."""
+    answer: Answer = db.call(
+        "extend_grant",
+        identity,
+        grant_id=grant_id,
+        expires_at=expires_at,
+        reason=reason,
+        idempotency_key=idempotency_key,
     )
     return answer
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _SECRETS = re.compile(
-    r"\b(?:sk|rk|pk)_(?:test|live)_\w+|\bwhsec_\w+|\bsb_secret_[\w-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"\b(?:sk|rk|pk|ck)_(?:test|live)_\w+|\bwhsec_\w+|\bsb_secret_[\w-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|(?<=Bearer )\S+",
     re.ASCII,
 )

@@ -1,4 +1,4 @@
-"""For administrators: accounts, and adding or removing credits with a reason."""
+"""For administrators: accounts and their plans, and corrections, each with its reason."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
-from credits_core import accounts, ledger
-from credits_core.http import models
+from credits_core import accounts, ledger, limits
+from credits_core.http import metering_answers, metering_bodies, models
 from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
 from credits_core.http.fields import KeyHeader, idempotency_key, with_key
 from credits_core.http.reading import Cursor, Limit
 from credits_core.http.shapes import answer
+from credits_core.http.spending import Id
 
 router = APIRouter(prefix="/credits/admin", tags=["Administration"], route_class=DecimalRoute)
 
@@ -36,5 +37,32 @@ def adjust(caller: Called, body: models.Adjust, key: KeyHeader = None) -> JSONRe
     """Add credits to an account or take them away. More than is there is refused with 402."""
     key = idempotency_key(key, body.idempotency_key)
     account_id = caller.account_id(body.account)
-    adjusted = ledger.adjust(caller.db, caller.identity, account_id, body.amount, body.reason, key)
+    adjusted = ledger.adjust(
+        caller.db, caller.identity, account_id, body.amount, body.reason, key, expires_at=body.expires_at
+    )
     return answer(with_key(adjusted, key))
+
+
+@router.post("/reverse", response_model=metering_answers.Corrected)
+def reverse(caller: Called, body: metering_bodies.Reverse, key: KeyHeader = None) -> JSONResponse:
+    """Undo a use or an adjustment, once: the credits go back to the very grants they came from."""
+    key = idempotency_key(key, body.idempotency_key)
+    reversed_ = ledger.reverse(caller.db, caller.identity, body.transaction_id, body.reason, key)
+    return answer(with_key(reversed_, key))
+
+
+@router.post("/grants/{grant_id}/extend", response_model=metering_answers.ExtendedGrant)
+def extend_grant(
+    caller: Called, grant_id: Id, body: metering_bodies.ExtendGrant, key: KeyHeader = None
+) -> JSONResponse:
+    """Give what is left of a grant, or what expired of it, a later end. It becomes a new grant at the same cost."""
+    key = idempotency_key(key, body.idempotency_key)
+    extended = ledger.extend_grant(caller.db, caller.identity, grant_id, body.expires_at, body.reason, key)
+    return answer(with_key(extended, key))
+
+
+@router.post("/plan", response_model=metering_answers.Limits)
+def set_plan(caller: Called, body: metering_bodies.SetPlan) -> JSONResponse:
+    """Put an account on a plan of the active catalog, from now on; what it used this month stays used."""
+    account_id = caller.account_id(body.account)
+    return answer(limits.set_plan(caller.db, caller.identity, account_id, body.plan))

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from credits_core.http import VERSION, admin, buying, docs, models, operations, problems, reading, spending
+from credits_core.http import (
+    VERSION,
+    account,
+    admin,
+    buying,
+    docs,
+    figures,
+    keys,
+    metering,
+    models,
+    operations,
+    problems,
+    reading,
+    spending,
+    vapi,
+)
 
 DESCRIPTION = """Prepaid credits over HTTP: buy, check, spend, explain.
 
@@ -22,6 +37,19 @@ _REFUSALS = {
     429: "A limit is reached.",
     503: "The database does not answer; try again.",
 }
+
+ROUTERS = (
+    reading.router,
+    buying.router,
+    spending.router,
+    metering.router,
+    account.router,
+    figures.router,
+    keys.router,
+    admin.router,
+    vapi.router,
+    operations.router,
+)
 
 
 def make_api() -> FastAPI:
@@ -41,13 +69,6 @@ def make_api() -> FastAPI:
         servers=[{"url": "/api"}],
         root_path_in_servers=False,
     )
-    for router in (
-        reading.router,
-        buying.router,
-        spending.router,
-        admin.router,
-        operations.router,
-        docs.router,
-    ):
+    for router in (*ROUTERS, docs.router):
         api.include_router(router)
     return api

@@ -1,4 +1,4 @@
-"""Who calls the API: a bearer token (a person's JWT, or a program's service key), or the session cookie of a page.
+"""Who calls the API: a bearer (a person's JWT, a program's API key or the service key), or the session cookie of a page.
 
 Resolving a caller can take a database call or a look at Supabase's keys, so it happens in the route's own thread,
 at the first use, and not in the event loop.
@@ -13,8 +13,9 @@ from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
-from credits_core import accounts
+from credits_core import accounts, api_keys
 from credits_core.auth.cookies import local_base_url, same_origin
+from credits_core.auth.key_identity import identity_of_key
 from credits_core.db.port import ANONYMOUS, Database, Identity
 from credits_core.errors import NotAllowed, NotSignedIn
 from credits_core.runtime import Runtime, get_runtime
@@ -22,7 +23,7 @@ from credits_core.runtime import Runtime, get_runtime
 _bearer = HTTPBearer(
     auto_error=False,
     bearerFormat="JWT",
-    description="A person's access token, or a program's service key. In embedded mode, "
+    description="A person's access token, or a program's API key (`ck_...`, see API keys) or service key. In embedded mode, "
     "`python -m credits_core token --email holder@demo.test` prints one.",
 )
 
@@ -39,6 +40,8 @@ class Caller:
     def identity(self) -> Identity:
         """Raises NotSignedIn, or NotAllowed for a write that another site made a browser send."""
         if self._bearer is not None:
+            if api_keys.is_key(self._bearer):
+                return identity_of_key(self.db, self.runtime.settings, self._bearer)
             return self.runtime.tokens.identity(self._bearer)
         cookie = self.runtime.cookies.session(self._request.cookies)
         if cookie is None:

@@ -69,6 +69,9 @@ class StartCall(Write):
     from_: Number | None = Field(default=None, alias="from", examples=["+15550199"])
     started_at: Time | None = Field(default=None, examples=["2026-11-20T12:00:00Z"])
     ended_at: Time | None = Field(default=None, examples=["2026-11-20T12:01:30Z"])
+    duration_seconds: Annotated[Quantity, Field(ge=0, le=86_400)] | None = Field(
+        default=None, description="Instead of `ended_at`; both must agree."
+    )
     metadata: Metadata | None = None
 
 
@@ -105,6 +108,7 @@ class Adjust(Body):
     account: Account = Field(examples=["holder@demo.test"])
     amount: Micros = Field(examples=["5.00"], description="Credits; negative takes them away.")
     reason: Text = Field(min_length=1, examples=["Goodwill for the outage on 12 November"])
+    expires_at: Time | None = Field(default=None, description="Added credits expire then; without it never.")
     idempotency_key: Key | None = None
 
 
@@ -195,13 +199,33 @@ class PurchaseStatus(Answer):
 
 
 class Checked(Answer):
-    allowed: bool
-    reason: str | None
-    cost: str
-    cost_micros: int
-    available: str
-    available_micros: int
-    pays_from: Any
+    allowed: bool = Field(examples=[True])
+    reason: str = Field(
+        examples=["enough_credits"],
+        description="enough_credits, allowance, unlimited; or insufficient_credits, limit_reached.",
+    )
+    cost: str = Field(examples=["0.30"])
+    cost_micros: int = Field(examples=[300_000])
+    available: str = Field(examples=["10.00"])
+    available_micros: int = Field(examples=[10_000_000])
+    pays_from: str | None = Field(
+        examples=["credits"], description="allowance, credits, mixed (both), unlimited; null when refused."
+    )
+    pays: dict[str, Any] = Field(
+        description="What would pay: allowance_quantity, and promotional and paid credits.",
+        examples=[
+            {
+                "allowance_quantity": 0,
+                "promotional": "0.00",
+                "promotional_micros": 0,
+                "paid": "0.30",
+                "paid_micros": 300_000,
+            }
+        ],
+    )
+    covers_quantity: float | None = Field(
+        examples=[3960], description="The largest quantity that allowance and balance cover; null: unlimited."
+    )
 
 
 class Used(Answer):

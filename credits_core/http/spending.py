@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -77,7 +78,7 @@ def _event(event: models.Event, key: str, account_id: int | None) -> dict[str, A
 
 @router.post("/calls", response_model=models.StartedCall)
 def start_call(caller: Called, body: models.StartCall, key: KeyHeader = None) -> JSONResponse:
-    """Start a call, or record one that is over: with `ended_at` it is charged at once.
+    """Start a call, or record one that is over: with `ended_at` or `duration_seconds` it is charged at once.
 
     A running call needs a heartbeat now and then; without one for five minutes it counts as abandoned.
     """
@@ -88,13 +89,25 @@ def start_call(caller: Called, body: models.StartCall, key: KeyHeader = None) ->
         body.operation or _call_operation(caller),
         key,
         started_at=body.started_at,
-        ended_at=body.ended_at,
+        ended_at=_ended_at(body),
         to=body.to,
         from_=body.from_,
         metadata=body.metadata,
         account_id=caller.account_id(body.account),
     )
     return answer(with_key({"max_duration_seconds": None, **started}, key))
+
+
+def _ended_at(body: models.StartCall) -> datetime | None:
+    """The end of a call by its time or its duration. A duration is often rounded: they agree within a second."""
+    if body.duration_seconds is None:
+        return body.ended_at
+    if body.started_at is None:
+        raise InvalidRequest("Send started_at together with duration_seconds.")
+    ended_at = body.started_at + timedelta(microseconds=int(body.duration_seconds * 1_000_000))
+    if body.ended_at is not None and abs(body.ended_at - ended_at) >= timedelta(seconds=1):
+        raise InvalidRequest("duration_seconds and ended_at disagree; check them, or send one of them.")
+    return body.ended_at or ended_at
 
 
 def _call_operation(caller: Called) -> str:

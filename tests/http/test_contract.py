@@ -13,10 +13,12 @@ from pydantic import BaseModel, TypeAdapter
 
 from credits_core import errors
 from credits_core.cli import COMMANDS, main
+from credits_core.config import Settings
 from credits_core.errors import BY_SQLSTATE, CreditsError
-from credits_core.http import admin, buying, docs, operations, problems, reading, spending
-from credits_core.http.api import make_api
-from tests.http.conftest import HOLDER, Api, TestClient
+from credits_core.http import docs, problems
+from credits_core.http.api import ROUTERS, make_api
+from tests.http.answers import VAPI_SECRET, about_metering
+from tests.http.conftest import BASE, HOLDER, Api, TestClient
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = ROOT / "supabase" / "migrations"
@@ -55,8 +57,7 @@ def test_sql_raises_the_codes_of_the_table_and_no_others() -> None:
 
 
 def routes() -> dict[tuple[str, str], APIRoute]:
-    routers = (reading.router, buying.router, spending.router, admin.router, operations.router)
-    found = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    found = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     return {(method, route.path): route for route in found for method in route.methods}
 
 
@@ -64,9 +65,14 @@ def test_the_document_lists_every_route_and_nothing_else() -> None:
     document = make_api().openapi()
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert listed == {key for key, route in routes().items() if route.include_in_schema}
-    asked_for = """GET balance packages pricing transactions history success admin/users
-                   POST checkout purchase check use deduct use/batch calls calls/{call_id}/end webhook admin/adjust"""
-    for line in asked_for.splitlines():
+    asked_for = """
+        GET balance packages pricing transactions history usage/analytics success alerts admin/users admin/analytics
+        POST checkout purchase check use deduct use/batch calls calls/{call_id}/heartbeat calls/{call_id}/end holds
+        POST holds/{hold_id}/capture holds/{hold_id}/release webhook integrations/vapi admin/adjust
+        GET api-keys limits plans calls/{call_id} holds/{hold_id} transactions/{transaction_id} admin/margins
+        POST api-keys limits/caps account/settings alerts/read holds/{hold_id}/extend
+        POST admin/plan admin/rehearsal admin/provider-cost admin/reverse admin/grants/{grant_id}/extend"""
+    for line in asked_for.strip().splitlines():
         method, *paths = line.split()
         assert {(method, f"/credits/{path}") for path in paths} <= listed
     assert {("GET", "/health"), ("GET", "/metrics")} <= listed
@@ -80,6 +86,11 @@ def test_every_operation_is_described_and_shows_its_refusals() -> None:
             for status in ("401", "402", "403", "404", "409", "422", "503"):
                 (content,) = operation["responses"][status]["content"].values()
                 assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, base_url=BASE, vapi_secret=VAPI_SECRET)
 
 
 @pytest.fixture
@@ -121,6 +132,7 @@ def answers(holder: Api, admin_api: Api, give: Callable[..., Any]) -> dict[tuple
             "admin/adjust", {"account": HOLDER, "amount": "1", "reason": "test"}
         ),
         ("GET", "/health"): holder.client.get("/api/health"),
+        **about_metering(holder, admin_api),
     }
 
 
