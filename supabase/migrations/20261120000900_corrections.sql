@@ -91,8 +91,58 @@ begin
     'reason', case when not v_allowed then 'The account has fewer credits than that.' end);
 end $$;
 
--- Undoes a use or an adjustment: what it took goes back to the very grants it came from, what it gave is taken from the
--- very grant it made. A grant that has expired meanwhile stays expired: its credits come back and expire at once.
+-- Writes the reversal of a transaction (the ledger must be open): what it took goes back to the very grants it came from, what
+-- it gave is taken from the very grant it made.
+create function credits._undo(a credits.accounts, t credits.transactions, p_key text, p_reason text) returns credits.accounts
+language plpgsql set search_path = '' as $$
+declare
+  v_row   credits.transactions;
+  v_entry record;
+  v_draws credits.draw[] := '{}';
+  v_owed  bigint;
+begin
+  for v_entry in select grant_id, -amount_micros as back from credits.all_entries
+                  where account_id = a.id and seq = t.seq order by position loop
+    if v_entry.grant_id is null then  -- it was debt: what is still owed is forgiven, what was recovered since comes back
+      v_owed := least(a.debt_micros - credits._debt_of_holds(a), v_entry.back);
+      a.debt_micros := a.debt_micros - v_owed;
+      v_draws := v_draws || row(null, v_owed)::credits.draw;
+      continue when v_owed = v_entry.back;
+      insert into credits.grants (account_id, source, is_promotional, granted_micros, remaining_micros, reason, created_at)
+      values (a.id, 'adjustment', false, v_entry.back - v_owed, v_entry.back - v_owed, p_reason, a.last_at)
+      returning id into v_entry.grant_id;
+      v_entry.back := v_entry.back - v_owed;
+    else
+      update credits.grants set remaining_micros = remaining_micros + v_entry.back
+       where id = v_entry.grant_id and remaining_micros + v_entry.back >= 0;
+      if not found then
+        perform credits._raise('LC402', 'Credits that this adjustment gave are spent already; remove at most what is left.');
+      end if;
+    end if;
+    v_draws := v_draws || row(v_entry.grant_id, v_entry.back)::credits.draw;
+  end loop;
+  v_row := t;
+  v_row.quantity := -t.quantity;
+  v_row.rated_micros := -t.rated_micros;
+  v_row.occurred_at := null;
+  v_row.metadata := null;
+  v_row.reverses_seq := t.seq;
+  v_row.idempotency_key := p_key;
+  v_row.reason := p_reason;
+  v_row.actor := credits._actor();
+  v_row.allowance_quantity := -t.allowance_quantity;
+  if t.kind = 'use' then
+    a.used_micros := a.used_micros + t.amount_micros;
+    perform credits._give_allowance(a.id, t.operation_id, coalesce(t.occurred_at, t.created_at), t.allowance_quantity);
+    if a.has_limits then
+      perform credits._count_spend(a.id, credits._bigint(substring(t.actor from '^key:(\d+)$')),
+                                   coalesce(t.occurred_at, t.created_at), t.amount_micros);
+    end if;
+  end if;
+  return credits._record(a, 'reversal', -t.amount_micros, v_draws, v_row);
+end $$;
+
+-- Undoes a use or an adjustment, once. A grant that has expired meanwhile stays expired: its credits come back and expire at once.
 -- Security definer: only functions write the ledger.
 create function credits.reverse(p_transaction_id text, p_reason text, p_idempotency_key text) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -102,10 +152,6 @@ declare
   a         credits.accounts;
   t         credits.transactions;
   v_old     credits.transactions;
-  v_row     credits.transactions;
-  v_entry   record;
-  v_draws   credits.draw[] := '{}';
-  v_owed    bigint;
   v_new_seq bigint;
 begin
   perform credits._require('service', 'super_admin', 'admin');
@@ -131,48 +177,10 @@ begin
   elsif t.kind not in ('use', 'adjustment') then
     perform credits._raise('LC409', 'Only uses and adjustments can be reversed; a purchase is refunded instead.');
   end if;
-  for v_entry in select grant_id, -amount_micros as back from credits.all_entries
-                  where account_id = v_account and seq = v_seq order by position loop
-    if v_entry.grant_id is null then  -- it was debt: what is still owed is forgiven, what was recovered since comes back
-      v_owed := least(a.debt_micros - credits._debt_of_holds(a), v_entry.back);
-      a.debt_micros := a.debt_micros - v_owed;
-      v_draws := v_draws || row(null, v_owed)::credits.draw;
-      continue when v_owed = v_entry.back;
-      insert into credits.grants (account_id, source, is_promotional, granted_micros, remaining_micros, reason, created_at)
-      values (v_account, 'adjustment', false, v_entry.back - v_owed, v_entry.back - v_owed, trim(p_reason), a.last_at)
-      returning id into v_entry.grant_id;
-      v_entry.back := v_entry.back - v_owed;
-    else
-      update credits.grants set remaining_micros = remaining_micros + v_entry.back
-       where id = v_entry.grant_id and remaining_micros + v_entry.back >= 0;
-      if not found then
-        perform credits._raise('LC402', 'Credits that this adjustment gave are spent already; remove at most what is left.');
-      end if;
-    end if;
-    v_draws := v_draws || row(v_entry.grant_id, v_entry.back)::credits.draw;
-  end loop;
-  v_row := t;
-  v_row.quantity := -t.quantity;
-  v_row.rated_micros := -t.rated_micros;
-  v_row.occurred_at := null;
-  v_row.metadata := null;
-  v_row.reverses_seq := v_seq;
-  v_row.idempotency_key := p_idempotency_key;
-  v_row.reason := trim(p_reason);
-  v_row.actor := credits._actor();
-  v_row.allowance_quantity := -t.allowance_quantity;
-  if t.kind = 'use' then
-    a.used_micros := a.used_micros + t.amount_micros;
-    perform credits._give_allowance(v_account, t.operation_id, coalesce(t.occurred_at, t.created_at), t.allowance_quantity);
-    if a.has_limits then
-      perform credits._count_spend(v_account, credits._bigint(substring(t.actor from '^key:(\d+)$')),
-                                   coalesce(t.occurred_at, t.created_at), t.amount_micros);
-    end if;
-  end if;
-  a := credits._record(a, 'reversal', -t.amount_micros, v_draws, v_row);
+  a := credits._undo(a, t, p_idempotency_key, trim(p_reason));
   v_new_seq := a.seq;
   perform credits._close_ledger(credits._book_expired(a, true));
-  perform credits._audit('reverse', v_account, jsonb_build_object('transaction_id', p_transaction_id, 'reason', v_row.reason));
+  perform credits._audit('reverse', v_account, jsonb_build_object('transaction_id', p_transaction_id, 'reason', trim(p_reason)));
   select * into t from credits.transactions where account_id = v_account and seq = v_new_seq;
   return credits._transaction_answer(t, false);
 end $$;
