@@ -91,6 +91,38 @@ begin
     'reason', case when not v_allowed then 'The account has fewer credits than that.' end);
 end $$;
 
+-- Gives back what was recovered from grants for a debt that turns out not to be one: to the grants that paid it, the latest
+-- first; what none of them can take becomes a grant of its own.
+create function credits._return_recovered(p_account_id bigint, p_amount_micros bigint, p_reason text, p_at timestamptz)
+returns credits.draw[] language plpgsql set search_path = '' as $$
+declare
+  v_paid  record;
+  v_rest  bigint := p_amount_micros;
+  v_back  bigint;
+  v_id    bigint;
+  v_draws credits.draw[] := '{}';
+begin
+  for v_paid in
+    select g.id, least(-sum(e.amount_micros), g.granted_micros - g.remaining_micros)::bigint as most, max(t.seq) as seq
+      from credits.transactions as t join credits.all_entries as e on e.account_id = t.account_id and e.seq = t.seq
+      join credits.grants as g on g.id = e.grant_id
+     where t.account_id = p_account_id and t.kind = 'debt_recovery' group by g.id order by seq desc
+  loop
+    exit when v_rest <= 0;
+    v_back := least(v_paid.most, v_rest);
+    continue when v_back <= 0;
+    update credits.grants set remaining_micros = remaining_micros + v_back where id = v_paid.id;
+    v_draws := v_draws || row(v_paid.id, v_back)::credits.draw;
+    v_rest := v_rest - v_back;
+  end loop;
+  if v_rest > 0 then
+    insert into credits.grants (account_id, source, is_promotional, granted_micros, remaining_micros, reason, created_at)
+    values (p_account_id, 'adjustment', false, v_rest, v_rest, p_reason, p_at) returning id into v_id;
+    v_draws := v_draws || row(v_id, v_rest)::credits.draw;
+  end if;
+  return v_draws;
+end $$;
+
 -- Writes the reversal of a transaction (the ledger must be open): what it took goes back to the very grants it came from, what
 -- it gave is taken from the very grant it made.
 create function credits._undo(a credits.accounts, t credits.transactions, p_key text, p_reason text) returns credits.accounts
@@ -106,20 +138,16 @@ begin
     if v_entry.grant_id is null then  -- it was debt: what is still owed is forgiven, what was recovered since comes back
       v_owed := least(a.debt_micros - credits._debt_of_holds(a), v_entry.back);
       a.debt_micros := a.debt_micros - v_owed;
-      v_draws := v_draws || row(null, v_owed)::credits.draw;
-      continue when v_owed = v_entry.back;
-      insert into credits.grants (account_id, source, is_promotional, granted_micros, remaining_micros, reason, created_at)
-      values (a.id, 'adjustment', false, v_entry.back - v_owed, v_entry.back - v_owed, p_reason, a.last_at)
-      returning id into v_entry.grant_id;
-      v_entry.back := v_entry.back - v_owed;
+      v_draws := v_draws || row(null, v_owed)::credits.draw
+              || credits._return_recovered(a.id, v_entry.back - v_owed, p_reason, a.last_at);
     else
       update credits.grants set remaining_micros = remaining_micros + v_entry.back
        where id = v_entry.grant_id and remaining_micros + v_entry.back >= 0;
       if not found then
         perform credits._raise('LC402', 'Credits that this adjustment gave are spent already; remove at most what is left.');
       end if;
+      v_draws := v_draws || row(v_entry.grant_id, v_entry.back)::credits.draw;
     end if;
-    v_draws := v_draws || row(v_entry.grant_id, v_entry.back)::credits.draw;
   end loop;
   v_row := t;
   v_row.quantity := -t.quantity;
