@@ -1,4 +1,4 @@
-"""Work that nobody waits for: poll Stripe, roll up usage, expire grants, verify the ledger.
+"""Work that nobody waits for: poll Stripe, roll up usage, free holds, expire grants, tell alerts, verify the ledger.
 
 Each app process runs a thread that asks the database for due jobs; `claim_job` gives each run to one process only.
 The same jobs run from the command line: `python -m credits_core jobs run poll`.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from credits_core import calls, fulfillment, holds, ledger
+from credits_core import alerts, calls, fulfillment, holds, ledger
 from credits_core.db.port import SERVICE
 from credits_core.errors import CreditsError, LedgerDifference
 from credits_core.metrics import METRICS
@@ -64,6 +64,10 @@ def _expire_holds(runtime: Runtime) -> Outcome:
     return holds.expire_holds(runtime.db, SERVICE, limit=EXPIRE_LIMIT)
 
 
+def _detect_alerts(runtime: Runtime) -> Outcome:
+    return alerts.detect_alerts(runtime.db, SERVICE)
+
+
 def _verify(runtime: Runtime) -> Outcome:
     found = ledger.verify(runtime.db, SERVICE)
     differences = len(found["differences"])
@@ -85,6 +89,7 @@ JOBS: dict[str, Job] = {
         Job("rollup", 30, 60, "adds new usage to the 15-minute sums behind charts", _rollup),
         Job("calls", 30, 60, "ends running calls nobody has heard of for a while", _settle_calls),
         Job("holds", 30, 60, "frees reserved credits nobody captured or released in time", _expire_holds),
+        Job("alerts", 30, 60, "tells account holders whose balance went below a level", _detect_alerts),
         Job("expire", 60, 60, "books grants that have expired", _expire),
         Job("verify", 3600, 600, "recomputes every balance from the ledger", _verify),
     )
