@@ -1,4 +1,4 @@
-"""Products, prices and customers."""
+"""Products and prices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from credits_core import currencies
 from credits_core.stripe_sim.errors import StripeFault, missing, required
 from credits_core.stripe_sim.events import Context
-from credits_core.stripe_sim.store import Obj, new_id
+from credits_core.stripe_sim.store import Obj, merged, new_id
 
 Params = dict[str, Any]
 
@@ -37,14 +37,14 @@ def create_product(ctx: Context, params: Params, *, active: bool = True) -> Obj:
 def update_product(ctx: Context, params: Params, product_id: str) -> Obj:
     """Change a product; metadata is merged, an empty text unsets."""
     product = _existing(ctx, "product", product_id)
-    product.update(_merged(product, params), updated=ctx.store.now())
+    product.update(merged(product, params), updated=ctx.store.now())
     ctx.emit("product.updated", ctx.store.save(product))
     return product
 
 
 # fmt: off
 def create_price(ctx: Context, params: Params, *, active: bool = True) -> Obj:
-    """A new one-time price. `lookup_key` is unique among prices; `transfer_lookup_key` moves it here."""
+    """A new price, one-time or recurring. `lookup_key` is unique among prices; `transfer_lookup_key` moves it here."""
     currency, amount = checked_currency(params["currency"]), params["unit_amount"]
     if amount < 0:
         raise StripeFault("Invalid non-negative integer", code="parameter_invalid_integer",
@@ -61,10 +61,10 @@ def create_price(ctx: Context, params: Params, *, active: bool = True) -> Obj:
         "billing_scheme": "per_unit", "created": ctx.store.now(), "currency": currency,
         "custom_unit_amount": None,
         "livemode": False, "lookup_key": params.get("lookup_key"), "metadata": params.get("metadata", {}),
-        "nickname": params.get("nickname"), "product": product["id"], "recurring": None,
+        "nickname": params.get("nickname"), "product": product["id"], "recurring": _recurring(params),
         "tax_behavior": params.get("tax_behavior", "unspecified"), "tiers_mode": None,
         "transform_quantity": None,
-        "type": "one_time", "unit_amount": amount, "unit_amount_decimal": str(amount),
+        "type": "recurring" if params.get("recurring") else "one_time", "unit_amount": amount, "unit_amount_decimal": str(amount),
     })
     ctx.emit("price.created", price)
     return price
@@ -75,28 +75,9 @@ def update_price(ctx: Context, params: Params, price_id: str) -> Obj:
     """Change what may change of a price: never its amount or currency."""
     price = _existing(ctx, "price", price_id)
     _claim_lookup_key(ctx, params, owner=price_id)
-    price.update(_merged(price, {k: v for k, v in params.items() if k != "transfer_lookup_key"}))
+    price.update(merged(price, {k: v for k, v in params.items() if k != "transfer_lookup_key"}))
     ctx.emit("price.updated", ctx.store.save(price))
     return price
-
-
-# fmt: off
-def create_customer(ctx: Context, params: Params) -> Obj:
-    """A new customer."""
-    customer = ctx.store.add({
-        "id": new_id("cus_", 14), "object": "customer", "address": None, "balance": 0,
-        "created": ctx.store.now(),
-        "currency": None, "customer_account": None, "default_source": None, "delinquent": False,
-        "description": params.get("description"), "discount": None, "email": params.get("email"),
-        "invoice_prefix": new_id("", 8).upper(), "livemode": False, "metadata": params.get("metadata", {}),
-        "invoice_settings": {"custom_fields": None, "default_payment_method": None, "footer": None,
-                             "rendering_options": None},
-        "name": params.get("name"), "next_invoice_sequence": 1, "phone": params.get("phone"),
-        "preferred_locales": [], "shipping": None, "tax_exempt": "none", "test_clock": None,
-    })
-    ctx.emit("customer.created", customer)
-    return customer
-# fmt: on
 
 
 def checked_currency(text: str) -> str:
@@ -104,6 +85,17 @@ def checked_currency(text: str) -> str:
     if not currencies.known(text):
         raise StripeFault(f"Invalid currency: {text[:20]}.", param="currency")
     return text.lower()
+
+
+def _recurring(params: Params) -> Obj | None:
+    asked = params.get("recurring")
+    if not asked:
+        return None
+    count = asked.get("interval_count", 1)
+    if not 1 <= count <= 36:
+        raise StripeFault("Invalid interval_count.", param="recurring[interval_count]")
+    usage = {"meter": None, "trial_period_days": None, "usage_type": "licensed"}
+    return {"interval": asked["interval"], "interval_count": count, **usage}
 
 
 def _claim_lookup_key(ctx: Context, params: Params, *, owner: str | None) -> None:
@@ -122,11 +114,3 @@ def _existing(ctx: Context, kind: str, object_id: str, param: str = "id") -> Obj
     if found is None:
         raise missing(kind, object_id, param)
     return found
-
-
-def _merged(obj: Obj, params: Params) -> Obj:
-    changes = {name: (None if value == "" else value) for name, value in params.items() if name != "expand"}
-    if "metadata" in changes:
-        merged = obj["metadata"] | changes["metadata"] if changes["metadata"] else {}
-        changes["metadata"] = {name: text for name, text in merged.items() if text != ""}
-    return changes

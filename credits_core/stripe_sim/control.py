@@ -1,8 +1,8 @@
 """The control plane: what tests and developers do to the simulated world that no API call does.
 
-Every route is a POST with a JSON body (or a GET) below `/sim/control/`, from this machine only:
-`sessions/{id}/pay|expire|alter`, `payment_intents/{id}/pay`, `charges/{id}/dispute`, `events`, `clock`,
-`fail-next`, `webhooks` and `webhooks/{deliver|drop|duplicate|delay|shuffle}`.
+Every route is a POST with a JSON body (or a GET) below `/sim/control/`, from this machine only: `events`, `clock`,
+`fail-next`, `webhooks` and `webhooks/{deliver|drop|duplicate|delay|shuffle}` here, cardholders and banks in
+`control_money`.
 """
 
 from __future__ import annotations
@@ -11,59 +11,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from credits_core.stripe_sim import cards, payments, refunds, sessions
+from credits_core.stripe_sim import control_money
+from credits_core.stripe_sim.control_money import whole
 from credits_core.stripe_sim.errors import StripeFault
-from credits_core.stripe_sim.events import Context
 from credits_core.stripe_sim.simulator import FAILURES, Simulator
 from credits_core.stripe_sim.store import Obj
 
 Body = dict[str, Any]
-
-
-def pay_session(sim: Simulator, base: str, body: Body, session_id: str) -> Obj:
-    """Pay a session without a browser: `{"card", "email"?, "challenge": "complete"|"fail"|"leave"}`."""
-    with sim.change(base) as ctx:
-        intent = sessions.present_card(ctx, session_id, _card(body), body.get("email"))
-        intent = _challenge(ctx, intent, body)
-        sessions.complete_if_paid(ctx, intent)
-        session = ctx.store.get("checkout.session", session_id)
-    payments.raise_if_declined(intent)
-    assert session is not None  # it was paid a moment ago
-    return session
-
-
-def pay_intent(sim: Simulator, base: str, body: Body, intent_id: str) -> Obj:
-    """Confirm a PaymentIntent as Stripe.js would with the client secret; the body is that of `pay_session`."""
-    with sim.change(base) as ctx:
-        intent = payments.present_card(ctx, intent_id, _card(body), return_url=None, email=body.get("email"))
-        intent = _challenge(ctx, intent, body)
-    payments.raise_if_declined(intent)
-    return intent
-
-
-def expire_session(sim: Simulator, base: str, _body: Body, session_id: str) -> Obj:
-    """Expire an open session now."""
-    with sim.change(base) as ctx:
-        return sessions.expire_session(ctx, {}, session_id)
-
-
-def alter(sim: Simulator, base: str, body: Body, object_id: str) -> Obj:
-    """Set top-level fields of any object, to see what a caller makes of a Stripe that disagrees with its
-    rows."""
-    with sim.change(base) as ctx:
-        found = ctx.store.any(object_id)
-        if found is None:
-            raise StripeFault(f"There is no object {object_id}.", status=404)
-        unknown = sorted(set(body) - set(found))
-        if unknown:
-            raise StripeFault(f"{found['object']} has no field {', '.join(unknown)}.", param=unknown[0])
-        return ctx.store.save(found | body)
-
-
-def dispute(sim: Simulator, base: str, _body: Body, charge_id: str) -> Obj:
-    """Let the cardholder dispute a charge."""
-    with sim.change(base) as ctx:
-        return refunds.open_dispute(ctx, charge_id)
 
 
 def events(sim: Simulator, base: str, _body: Body) -> Obj:
@@ -74,7 +28,7 @@ def events(sim: Simulator, base: str, _body: Body) -> Obj:
 
 def clock(sim: Simulator, base: str, body: Body) -> Obj:
     """`{"advance_seconds": n}` moves the clock forward and does what falls due; answers `{"now": seconds}`."""
-    seconds = _whole(body.get("advance_seconds", 0), "advance_seconds")
+    seconds = whole(body.get("advance_seconds", 0), "advance_seconds")
     sim.store.set_setting("clock_offset_seconds", sim.store.setting("clock_offset_seconds", 0) + seconds)
     with sim.change(base) as ctx:
         return {"now": ctx.store.now()}
@@ -85,7 +39,7 @@ def fail_next(sim: Simulator, _base: str, body: Body) -> Obj:
     kind = str(body.get("kind"))
     if kind not in FAILURES:
         raise StripeFault(f"kind must be one of {', '.join(FAILURES)}.", param="kind")
-    count = _whole(body.get("count", 1), "count")
+    count = whole(body.get("count", 1), "count")
     sim.fail_next(kind, count, float(body.get("seconds", 30)), str(body.get("path", "")))
     return {"kind": kind, "count": count}
 
@@ -117,7 +71,7 @@ def drop(sim: Simulator, base: str, body: Body) -> Obj:
 
 def duplicate(sim: Simulator, base: str, body: Body) -> Obj:
     """Queue the chosen events again, delivered already or not, `times` (1) more times each."""
-    times = _whole(body.get("times", 1), "times")
+    times = whole(body.get("times", 1), "times")
     with sim.change(base) as ctx:
         numbers = {event: None for _, event in _pending(sim, body, pending_only=False)}
         for event in [event for event in numbers for _ in range(times)]:
@@ -127,7 +81,7 @@ def duplicate(sim: Simulator, base: str, body: Body) -> Obj:
 
 def delay(sim: Simulator, base: str, body: Body) -> Obj:
     """Hold the chosen deliveries back for `seconds` of the simulator's clock."""
-    seconds = _whole(body.get("seconds", 3600), "seconds")
+    seconds = whole(body.get("seconds", 3600), "seconds")
     moment = sim.store.now() + seconds
     return _update(sim, base, body, "update deliveries set not_before = ?2 where id = ?1", moment)
 
@@ -161,32 +115,10 @@ def _update(sim: Simulator, base: str, body: Body, statement: str, *values: int)
     return {"data": [{"event": event} for _, event in chosen]}
 
 
-def _challenge(ctx: Context, intent: Obj, body: Body) -> Obj:
-    wanted = body.get("challenge", "complete")
-    if intent["status"] != "requires_action" or wanted == "leave":
-        return intent
-    return payments.answer_challenge(ctx, intent["id"], passed=wanted == "complete")
-
-
-def _card(body: Body) -> cards.Card:
-    number = str(body.get("card", "")).replace(" ", "")
-    if number not in cards.BY_NUMBER:
-        raise StripeFault(f"card must be one of the test cards: {', '.join(cards.BY_NUMBER)}.", param="card")
-    return cards.BY_NUMBER[number]
-
-
-def _whole(value: Any, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 10**9:
-        raise StripeFault(f"{name} must be a whole number, not negative.", param=name)
-    return value
-
-
 Action = Callable[..., Obj]
 # fmt: off
 ROUTES: dict[str, Action] = {
-    "sessions/{id}/pay": pay_session, "sessions/{id}/expire": expire_session, "sessions/{id}/alter": alter,
-    "payment_intents/{id}/pay": pay_intent, "payment_intents/{id}/alter": alter,
-    "charges/{id}/dispute": dispute,
+    **control_money.ROUTES,
     "events": events, "clock": clock, "fail-next": fail_next, "webhooks": configure,
     "webhooks/deliver": deliver,
     "webhooks/drop": drop, "webhooks/duplicate": duplicate, "webhooks/delay": delay,

@@ -49,5 +49,5 @@ class Context:
         )
 
     def at(self, moment: int, action: str, object_id: str) -> None:
-        """Do `expire` or `dispute` with an object when the simulator's clock reaches the moment."""
+        """Do something (an action of `timers`) with an object when the simulator's clock reaches the moment."""
         self.store.db.execute("insert into timers values (?, ?, ?)", (moment, action, object_id))

@@ -13,7 +13,7 @@ METADATA = object()
 """Spec of a map of strings with Stripe's limits: 50 keys, names of 40 characters, values of 500."""
 
 Spec = Any
-"""`str`, `int`, `bool`, a tuple of the allowed texts, METADATA, `{name: spec}` for an object, `[spec]` for a
+"""`str`, `int`, `float`, `bool`, a tuple of the allowed texts, METADATA, `{name: spec}` for an object, `[spec]` for a
 list."""
 
 _SEGMENT = re.compile(r"\[([^\[\]]*)\]")
@@ -71,6 +71,10 @@ def _cast(spec: Spec, value: Any, path: str) -> Any:
         if not re.fullmatch(r"-?\d{1,18}", value):
             raise StripeFault(f"Invalid integer: {value[:80]}", code="parameter_invalid_integer", param=path)
         return int(value)
+    if spec is float:
+        if not re.fullmatch(r"-?\d{1,9}(\.\d{1,9})?", value):
+            raise StripeFault(f"Invalid decimal: {value[:80]}", param=path)
+        return float(value)
     if spec is bool:
         if value not in ("true", "false"):
             raise StripeFault(f"Invalid boolean: {value[:80]}", param=path)

@@ -30,12 +30,10 @@ $body
 _PAYMENT = Template("""<section class="summary" aria-labelledby="what">
 $back
 <h1 id="what">Prepaid credits</h1>
-<p class="total">$total</p>
-<ul class="items">$items</ul>
-<p class="sum"><span>Total due</span><span>$total</span></p>
+$sums
 </section>
 <section class="card" aria-labelledby="how">
-<h2 id="how">Pay with card</h2>
+<h2 id="how">$heading</h2>
 $error
 <form method="post" autocomplete="on">
 <label for="email">Email</label>
@@ -51,14 +49,16 @@ placeholder="MM / YY"></div>
 <input id="cvc" name="cvc" inputmode="numeric" autocomplete="off" maxlength="4" required
 placeholder="123"></div>
 </div>
-<button type="submit">Pay $total</button>
+<button type="submit">$button</button>
 </form>
+$more
 <details id="hint" open>
 <summary>Test cards</summary>
 <dl>
 <div><dt>4242 4242 4242 4242</dt><dd>succeeds</dd></div>
 <div><dt>4000 0025 0000 3155</dt><dd>asks for 3-D Secure</dd></div>
 <div><dt>4000 0000 0000 0002</dt><dd>is declined</dd></div>
+<div><dt>4000 0000 0000 0341</dt><dd>can be saved, then is declined</dd></div>
 <div><dt>4000 0000 0000 0259</dt><dd>is disputed later</dd></div>
 </dl>
 <p>Any future expiry date and any CVC will do.</p>
@@ -67,7 +67,7 @@ placeholder="123"></div>
 
 _CHALLENGE = Template("""<section class="card" aria-labelledby="bank">
 <h1 id="bank">3-D Secure test page</h1>
-<p>Your bank asks you to confirm this payment of <strong>$total</strong>.</p>
+<p>Your bank asks you to confirm $what.</p>
 <form method="post">
 <button type="submit" name="outcome" value="complete">Complete authentication</button>
 <button type="submit" name="outcome" value="fail" class="quiet">Fail authentication</button>
@@ -75,47 +75,156 @@ _CHALLENGE = Template("""<section class="card" aria-labelledby="bank">
 </section>""")
 
 
+_BY_BANK = """<form method="post">
+<button type="submit" name="method" value="bank" class="quiet">Pay by bank (takes days)</button>
+</form>"""
+
+_CODE = """<form method="post" class="code">
+<label for="promotion_code">Promotion code</label>
+<input id="promotion_code" name="promotion_code" autocomplete="off" maxlength="100" required>
+<button type="submit" name="method" value="code" class="quiet">Apply code</button>
+</form>"""
+
+
 def payment(session: Obj, items: list[Obj], error: str | None, email: str | None = None) -> str:
     """The payment form with the line items; `error` is shown above the fields. Card numbers are never
     repeated."""
-    currency = session["currency"]
-    rows = "".join(
-        f"<li><span>{escape(item['description'] or 'Item')}"
-        f"{'' if item['quantity'] == 1 else ' × ' + str(item['quantity'])}</span>"
-        f"<span>{escape(format_money(item['amount_total'], currency))}</span></li>"
-        for item in items
-    )
-    cancel = session["cancel_url"]
+    cancel, saving = session["cancel_url"], session["mode"] == "setup"
     shown_error = f'<p class="error" role="alert" id="error">{escape(error)}</p>' if error else ""
+    total = "" if saving else format_money(session["amount_total"], session["currency"])
+    verb = "Subscribe for" if session["mode"] == "subscription" else "Pay"
+    more = _BY_BANK if session["mode"] == "payment" and session["amount_total"] else ""
     body = _PAYMENT.substitute(
         back=f'<a class="back" href="{escape(cancel)}">&larr; Cancel and go back</a>' if cancel else "",
-        total=escape(format_money(session["amount_total"], currency)),
-        items=rows,
+        sums="<p>Your card is saved for later payments; nothing is charged now.</p>"
+        if saving
+        else _sums(session, items),
+        heading="Save a card" if saving else "Pay with card",
+        button="Save card" if saving else f"{verb} {escape(total)}",
+        more=(_CODE if session["allow_promotion_codes"] and not session["discounts"] else "") + more,
         error=shown_error,
         email=escape(email or session["customer_email"] or ""),
         invalid=' aria-invalid="true"' if error else "",
     )
-    return _page("Pay " + format_money(session["amount_total"], currency), body, "checkout")
+    return _page("Save a card" if saving else f"Pay {total}", body, "checkout")
+
+
+def _sums(session: Obj, items: list[Obj]) -> str:
+    currency, totals = session["currency"], session["total_details"]
+    rows = [
+        (f"{item['description'] or 'Item'}{'' if item['quantity'] == 1 else ' × ' + str(item['quantity'])}",
+         item["amount_subtotal"])
+        for item in items
+    ]  # fmt: skip
+    if totals["amount_discount"]:
+        rows.append(("Discount", -totals["amount_discount"]))
+    if totals["amount_tax"]:
+        rows.append(("Tax", totals["amount_tax"]))
+    shown = "".join(
+        f"<li><span>{escape(name)}</span><span>{escape(format_money(amount, currency))}</span></li>"
+        for name, amount in rows
+    )
+    total = escape(format_money(session["amount_total"], currency))
+    return (
+        f'<p class="total">{total}</p><ul class="items">{shown}</ul>'
+        f'<p class="sum"><span>Total due</span><span>{total}</span></p>'
+    )
 
 
 def challenge(intent: Obj) -> str:
     """The bank's page for 3-D Secure."""
-    total = format_money(intent["amount"], intent["currency"])
-    return _page("Confirm your payment", _CHALLENGE.substitute(total=escape(total)))
+    if intent["object"] == "setup_intent":
+        return _page("Confirm your card", _CHALLENGE.substitute(what="that this card may be saved"))
+    total = escape(format_money(intent["amount"], intent["currency"]))
+    what = f"this payment of <strong>{total}</strong>"
+    return _page("Confirm your payment", _CHALLENGE.substitute(what=what))
 
 
 def receipt(charge: Obj) -> str:
     """A receipt: what was paid, with which card, and what was given back."""
-    currency, card = charge["currency"], charge["payment_method_details"]["card"]
+    currency = charge["currency"]
     lines = [
         ("Amount paid", format_money(charge["amount"], currency)),
-        ("Card", f"{card['brand'].title()} ending in {card['last4']}"),
+        ("Paid with", instrument(charge["payment_method_details"])),
         ("Receipt", charge["id"]),
     ]
     if charge["amount_refunded"]:
         lines.insert(1, ("Refunded", format_money(charge["amount_refunded"], currency)))
+    return _page("Receipt", f'<section class="card"><h1>Receipt</h1>{_table(lines)}</section>')
+
+
+def invoice(found: Obj) -> str:
+    """An invoice: its lines, tax, and whether it is paid; an open one can be paid with a card."""
+    currency = found["currency"]
+    lines = [(line["description"], format_money(line["amount"], currency)) for line in found["lines"]["data"]]
+    lines += [("Tax", format_money(tax["amount"], currency)) for tax in found["total_taxes"]]
+    lines += [("Total", format_money(found["total"], currency)), ("Status", found["status"])]
+    form = _INVOICE_FORM if found["status"] == "open" else ""
+    title = f"Invoice {found['number'] or ''}"
+    return _page(title, f'<section class="card"><h1>{escape(title)}</h1>{_table(lines)}{form}</section>')
+
+
+_INVOICE_FORM = """<form method="post">
+<label for="number">Card number</label>
+<input id="number" name="number" inputmode="numeric" autocomplete="off" maxlength="25" required>
+<div class="pair">
+<div><label for="expiry">Expiry</label>
+<input id="expiry" name="expiry" inputmode="numeric" autocomplete="off" maxlength="7" required></div>
+<div><label for="cvc">CVC</label>
+<input id="cvc" name="cvc" inputmode="numeric" autocomplete="off" maxlength="4" required></div>
+</div>
+<button type="submit">Pay this invoice</button>
+</form>"""
+
+
+def portal(cards: list[Obj], default: str | None, running: list[Obj], back: str | None) -> str:
+    """The billing portal: saved cards and subscriptions, each with its buttons."""
+    rows = "".join(
+        f"<li><span>{escape(instrument(card))}{' (default)' if card['id'] == default else ''}</span>"
+        f"{'' if card['id'] == default else _button('default', card['id'], 'Use by default')}"
+        f"{_button('remove', card['id'], 'Remove')}</li>"
+        for card in cards
+    )
+    plans = "".join(
+        f"<li><span>{escape(_plan(found))}</span>"
+        f"{_button('resume', found['id'], 'Keep it') if found['cancel_at_period_end'] else ''}"
+        f"{'' if found['cancel_at_period_end'] else _button('cancel', found['id'], 'Cancel at the end of the period')}"
+        "</li>"
+        for found in running
+    )
+    link = f'<a class="back" href="{escape(back)}">&larr; Back to the shop</a>' if back else ""
+    body = (
+        f'<section class="card">{link}<h1>Billing</h1><h2>Saved cards</h2>'
+        f'<ul class="items">{rows or "<li>No card is saved.</li>"}</ul><h2>Subscriptions</h2>'
+        f'<ul class="items">{plans or "<li>There is no subscription.</li>"}</ul></section>'
+    )
+    return _page("Billing", body)
+
+
+def _button(action: str, object_id: str, text: str) -> str:
+    return (
+        f'<form method="post" class="inline"><input type="hidden" name="object" value="{escape(object_id)}">'
+        f'<button type="submit" name="action" value="{action}" class="quiet">{escape(text)}</button></form>'
+    )
+
+
+def _plan(subscription: Obj) -> str:
+    price = subscription["items"]["data"][0]["price"]
+    money = format_money(price["unit_amount"], price["currency"])
+    state = "ends with its period" if subscription["cancel_at_period_end"] else subscription["status"]
+    return f"{money} per {price['recurring']['interval']} ({state})"
+
+
+def instrument(found: Obj) -> str:
+    """A card or bank account in words."""
+    if found["type"] == "us_bank_account":
+        return f"Bank account ending in {found['us_bank_account']['last4']}"
+    return f"{found['card']['brand'].title()} ending in {found['card']['last4']}"
+
+
+def _table(lines: list[tuple[str, str]]) -> str:
     rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in lines)
-    return _page("Receipt", f'<section class="card"><h1>Receipt</h1><dl>{rows}</dl></section>')
+    return f"<dl>{rows}</dl>"
 
 
 def notice(title: str, text: str, link: str | None) -> str:

@@ -13,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from credits_core.stripe_sim import cards, hosted_html, payments, sessions
+from credits_core.stripe_sim import cards, hosted_html, invoices, payments, portal, session_flow, sessions
 from credits_core.stripe_sim.errors import StripeFault
+from credits_core.stripe_sim.events import Context
+from credits_core.stripe_sim.session_items import line_items
 from credits_core.stripe_sim.simulator import Simulator
 from credits_core.stripe_sim.store import Obj
 
@@ -33,6 +35,8 @@ def routes(simulator: Simulator) -> list[Route]:
             "/challenge/{id}", _route(simulator, show_challenge, answer_challenge), methods=["GET", "POST"]
         ),
         Route("/receipts/{id}", _route(simulator, show_receipt, show_receipt)),
+        Route("/invoices/{id}", _route(simulator, show_invoice, pay_invoice), methods=["GET", "POST"]),
+        Route("/portal/{id}", _route(simulator, show_portal, use_portal), methods=["GET", "POST"]),
         Route("/static/pay.css", _style),
     ]
 
@@ -46,8 +50,8 @@ def show_payment(sim: Simulator, base: str, session_id: str, _form: dict[str, st
     """The form for an open session; a short notice for one that is paid or expired."""
     with sim.change(base) as ctx:
         session = ctx.store.get("checkout.session", session_id)
-        items = sessions.line_items(ctx, session_id)
-        known = ctx.store.get("payment_intent", ctx.store.private(session_id).get("intent"))
+        items = line_items(ctx, session_id)
+        known = _intent_of(ctx, session) if session else None
     if session is None:
         return _notice("No such payment", "Start again from the shop.", None, status=404)
     if session["status"] == "complete":
@@ -58,26 +62,35 @@ def show_payment(sim: Simulator, base: str, session_id: str, _form: dict[str, st
             "No money was taken. Go back to the shop and start again.",
             session["cancel_url"],
         )
-    error = ((known or {}).get("last_payment_error") or {}).get("message")
+    error = _error_of(known)
     return _html(hosted_html.payment(session, items, error), session)
 
 
 def pay(sim: Simulator, base: str, session_id: str, form: dict[str, str]) -> Response:
     """Present the card of the form: on to the shop, to 3-D Secure, or back to the form with the reason."""
     problem, card = _card_of(form, sim.store.now())
+    if form.get("method") == "bank":
+        problem, card = None, cards.BANK
     with sim.change(base) as ctx:
         session = ctx.store.get("checkout.session", session_id)
         if session is None or session["status"] == "expired":
             return show_payment(sim, base, session_id, {})
         if session["status"] == "complete":  # the button was pressed twice
             return RedirectResponse(_success(session), 303)
+        if form.get("method") == "code":
+            problem = _enter_code(ctx, session_id, form)
+            session, card = sessions.open_session(ctx, session_id), None
         if card is None:
-            items = sessions.line_items(ctx, session_id)
-            return _html(hosted_html.payment(session, items, problem, form.get("email")), session, status=422)
-        intent = sessions.present_card(ctx, session_id, card, form.get("email"))
+            items = line_items(ctx, session_id)
+            return _html(
+                hosted_html.payment(session, items, problem, form.get("email")),
+                session,
+                status=422 if problem else 200,
+            )
+        intent = session_flow.present_card(ctx, session_id, card, form.get("email"))
     if intent["status"] == "requires_action":
         return RedirectResponse(f"{base}/challenge/{intent['id']}", 303)
-    if intent["status"] != "succeeded":
+    if intent["status"] not in ("succeeded", "processing", "complete"):
         return show_payment(sim, base, session_id, {})
     return RedirectResponse(_success(session), 303)
 
@@ -85,7 +98,7 @@ def pay(sim: Simulator, base: str, session_id: str, form: dict[str, str]) -> Res
 def show_challenge(sim: Simulator, base: str, intent_id: str, _form: dict[str, str]) -> Response:
     """The bank's question."""
     with sim.change(base) as ctx:
-        intent = ctx.store.get("payment_intent", intent_id)
+        intent = ctx.store.any(intent_id)
         session = _session_of(sim, intent)
     if intent is None or intent["status"] != "requires_action":
         return _notice(
@@ -97,9 +110,8 @@ def show_challenge(sim: Simulator, base: str, intent_id: str, _form: dict[str, s
 def answer_challenge(sim: Simulator, base: str, intent_id: str, form: dict[str, str]) -> Response:
     """The cardholder's answer: `outcome` is `complete` or anything else, which fails."""
     with sim.change(base) as ctx:
-        before = ctx.store.get("payment_intent", intent_id) or {}
-        intent = payments.answer_challenge(ctx, intent_id, passed=form.get("outcome") == "complete")
-        sessions.complete_if_paid(ctx, intent)
+        before = ctx.store.any(intent_id) or {}
+        intent = session_flow.answer_challenge(ctx, intent_id, passed=form.get("outcome") == "complete")
         session = _session_of(sim, intent)
     if session:
         paid = intent["status"] == "succeeded"
@@ -118,6 +130,73 @@ def show_receipt(sim: Simulator, base: str, charge_id: str, _form: dict[str, str
     if charge is None or not charge["paid"]:
         return _notice("No such receipt", "Check the link, or look at your purchases.", None, status=404)
     return _html(hosted_html.receipt(charge), None)
+
+
+def show_invoice(sim: Simulator, base: str, invoice_id: str, _form: dict[str, str]) -> Response:
+    """An invoice that was finalized."""
+    with sim.change(base) as ctx:
+        found = ctx.store.get("invoice", invoice_id)
+    if found is None or found["status"] == "draft":
+        return _notice("No such invoice", "Check the link, or look at your purchases.", None, status=404)
+    return _html(hosted_html.invoice(found), None)
+
+
+def pay_invoice(sim: Simulator, base: str, invoice_id: str, form: dict[str, str]) -> Response:
+    """Pay an open invoice with the card of the form, which is saved for the next ones."""
+    problem, card = _card_of(form, sim.store.now())
+    if card is None:
+        return _notice("This did not work", problem or "", f"{base}/invoices/{invoice_id}", status=422)
+    with sim.change(base) as ctx:
+        invoice = invoices.existing(ctx, invoice_id)
+        if invoice["status"] == "open":
+            intent = invoices.intent_of(ctx, invoice)
+            moved = payments.present_card(
+                ctx,
+                intent["id"],
+                card,
+                return_url=f"{base}/invoices/{invoice_id}",
+                email=invoice["customer_email"],
+            )
+            session_flow.follow_up(ctx, moved)
+            if moved["status"] == "requires_action":
+                return RedirectResponse(f"{base}/challenge/{moved['id']}", 303)
+            if error := _error_of(moved):
+                return _notice("This card was not charged", error, f"{base}/invoices/{invoice_id}")
+    return RedirectResponse(f"{base}/invoices/{invoice_id}", 303)
+
+
+def show_portal(sim: Simulator, base: str, secret: str, _form: dict[str, str]) -> Response:
+    """Saved cards and subscriptions of the portal session's customer."""
+    with sim.change(base) as ctx:
+        session = portal.session_of(ctx, secret)
+        page = hosted_html.portal(*portal.contents(ctx, session), session["return_url"])
+    return _html(page, None)
+
+
+def use_portal(sim: Simulator, base: str, secret: str, form: dict[str, str]) -> Response:
+    """A button of the portal was pressed."""
+    with sim.change(base) as ctx:
+        portal.act(ctx, portal.session_of(ctx, secret), form.get("action", ""), form.get("object", ""))
+    return RedirectResponse(f"{base}/portal/{secret}", 303)
+
+
+def _enter_code(ctx: Context, session_id: str, form: dict[str, str]) -> str | None:
+    try:
+        sessions.enter_code(ctx, session_id, form.get("promotion_code", ""))
+    except StripeFault as fault:
+        return str(fault)
+    return None
+
+
+def _intent_of(ctx: Context, session: Obj) -> Obj | None:
+    intent_id = session["setup_intent"] or ctx.store.private(session["id"])["intent"]
+    return ctx.store.any(intent_id) if intent_id else None
+
+
+def _error_of(intent: Obj | None) -> str | None:
+    found = intent or {}
+    error = found.get("last_payment_error") or found.get("last_setup_error")
+    return error["message"] if error else None
 
 
 def _route(simulator: Simulator, show: Page, act: Page) -> Callable[[Request], object]:

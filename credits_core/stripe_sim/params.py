@@ -21,10 +21,12 @@ PRODUCT_UPDATE: dict[str, Spec] = {
 PRODUCT_LIST: dict[str, Spec] = {**PAGE, **CREATED, "active": bool, "ids": [str]}
 
 _TAX_BEHAVIOR = ("exclusive", "inclusive", "unspecified")
+_RECURRING: dict[str, Spec] = {"interval!": ("day", "month", "week", "year"), "interval_count": int}
 PRICE_CREATE: dict[str, Spec] = {
     **EXPAND, "currency!": str, "unit_amount!": int, "product": str, "active": bool, "lookup_key": str,
     "transfer_lookup_key": bool, "metadata": METADATA, "nickname": str, "tax_behavior": _TAX_BEHAVIOR,
     "product_data": {"name!": str, "active": bool, "metadata": METADATA, "statement_descriptor": str},
+    "recurring": _RECURRING,
 }
 PRICE_UPDATE: dict[str, Spec] = {
     **EXPAND, "active": bool, "lookup_key": str, "transfer_lookup_key": bool, "metadata": METADATA,
@@ -35,23 +37,35 @@ PRICE_LIST: dict[str, Spec] = {
     "type": ("one_time", "recurring"),
 }
 
-CUSTOMER_CREATE: dict[str, Spec] = {
+_CUSTOMER: dict[str, Spec] = {
     **EXPAND, "email": str, "name": str, "phone": str, "description": str, "metadata": METADATA,
+    "invoice_settings": {"default_payment_method": str},
 }
+CUSTOMER_CREATE: dict[str, Spec] = {**_CUSTOMER, "payment_method": str}
+CUSTOMER_UPDATE: dict[str, Spec] = _CUSTOMER
 CUSTOMER_LIST: dict[str, Spec] = {**PAGE, **CREATED, "email": str}
+METHOD_ATTACH: dict[str, Spec] = {**EXPAND, "customer!": str}
+METHODS_OF_CUSTOMER: dict[str, Spec] = {**PAGE, "type": ("card", "us_bank_account")}
+METHOD_LIST: dict[str, Spec] = {**METHODS_OF_CUSTOMER, "customer": str}
+SETUP_LIST: dict[str, Spec] = {**PAGE, **CREATED, "customer": str, "payment_method": str}
 
 SESSION_CREATE: dict[str, Spec] = {
     **EXPAND,
     "mode!": ("payment", "setup", "subscription"),
     "ui_mode": ("elements", "embedded_page", "form", "hosted_page"),
     "success_url": str, "cancel_url": str,
-    "line_items!": [{
+    "line_items": [{
         "price": str, "quantity": int, "metadata": METADATA,
         "price_data": {
             "currency!": str, "unit_amount!": int, "product": str, "tax_behavior": _TAX_BEHAVIOR,
             "product_data": {"name!": str, "description": str, "metadata": METADATA},
+            "recurring": _RECURRING,
         },
     }],
+    "allow_promotion_codes": bool, "automatic_tax": {"enabled!": bool}, "currency": str,
+    "discounts": [{"coupon": str, "promotion_code": str}],
+    "setup_intent_data": {"description": str, "metadata": METADATA},
+    "subscription_data": {"description": str, "metadata": METADATA},
     "adaptive_pricing": {"enabled": bool},
     "allowed_payment_method_types": [str],
     "client_reference_id": str, "customer": str, "customer_email": str,
@@ -65,7 +79,7 @@ SESSION_CREATE: dict[str, Spec] = {
     "submit_type": ("auto", "book", "donate", "pay", "subscribe"),
 }
 SESSION_LIST: dict[str, Spec] = {
-    **PAGE, **CREATED, "customer": str, "payment_intent": str, "status": ("complete", "expired", "open"),
+    **PAGE, **CREATED, "customer": str, "payment_intent": str, "subscription": str, "status": ("complete", "expired", "open"),
 }
 
 _INTENT: dict[str, Spec] = {
@@ -87,6 +101,10 @@ INTENT_LIST: dict[str, Spec] = {**PAGE, **CREATED, "customer": str}
 REFUND_CREATE: dict[str, Spec] = {
     **EXPAND, "amount": int, "charge": str, "payment_intent": str, "metadata": METADATA,
     "reason": ("duplicate", "fraudulent", "requested_by_customer"),
+}
+REFUND_UPDATE: dict[str, Spec] = {**EXPAND, "metadata": METADATA}
+DISPUTE_UPDATE: dict[str, Spec] = {
+    **EXPAND, "metadata": METADATA, "submit": bool, "evidence": {"uncategorized_text": str},
 }
 OF_PAYMENT_LIST: dict[str, Spec] = {**PAGE, **CREATED, "charge": str, "payment_intent": str}
 CHARGE_LIST: dict[str, Spec] = {**PAGE, **CREATED, "customer": str, "payment_intent": str}

@@ -1,14 +1,14 @@
-"""Checkout Sessions: created, paid on the hosted page, completed or expired."""
+"""Checkout Sessions: created and expired; `session_flow` pays them."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import urlsplit
 
-from credits_core.stripe_sim import cards, payments
-from credits_core.stripe_sim.catalog_api import create_price
+from credits_core.stripe_sim import discounts, methods, payments, setups
 from credits_core.stripe_sim.errors import StripeFault, missing, required
 from credits_core.stripe_sim.events import Context
+from credits_core.stripe_sim.session_items import apply_totals, items_of, line_items
 from credits_core.stripe_sim.store import Obj, new_id
 
 Params = dict[str, Any]
@@ -16,17 +16,10 @@ _HALF_HOUR, _DAY = 1800, 86400
 
 
 def create_session(ctx: Context, params: Params) -> Obj:
-    """A session in payment mode on the hosted page, open for 24 hours unless `expires_at` says less."""
-    if params["mode"] != "payment":
-        raise StripeFault(f"This simulator has no Checkout in {params['mode']} mode.", param="mode")
-    if params.get("ui_mode", "hosted_page") != "hosted_page":
-        raise StripeFault("This simulator has only the hosted page.", param="ui_mode")
-    if not params.get("success_url"):
-        raise required("success_url")
-    for name in ("success_url", "cancel_url"):
-        _check_url(params.get(name), name)
-    if params.get("customer") and not ctx.store.get("customer", params["customer"]):
-        raise missing("customer", params["customer"], "customer")
+    """A session on the hosted page, open for 24 hours unless `expires_at` says less: to pay, to subscribe, or to
+    save a card."""
+    mode = params["mode"]
+    _check(ctx, params)
     now = ctx.store.now()
     expires_at = params.get("expires_at", now + _DAY)
     if not now + _HALF_HOUR <= expires_at <= now + _DAY:
@@ -35,78 +28,43 @@ def create_session(ctx: Context, params: Params) -> Obj:
             " Session creation.",
             param="expires_at",
         )
-    session_id = new_id("cs_test_", 58)
-    items = [_line_item(ctx, item, index) for index, item in enumerate(params["line_items"])]
-    currency, total = items[0]["currency"], sum(item["amount_total"] for item in items)
-    if any(item["currency"] != currency for item in items):
-        raise StripeFault("All line items must have the same currency.", param="line_items")
-    payments.check_amount(total, currency)
+    session = _session(params, new_id("cs_test_", 58), now, expires_at)
+    items = [] if mode == "setup" else items_of(ctx, params, recurring=mode == "subscription")
+    if mode == "setup":
+        asked = {**params.get("setup_intent_data", {}), "customer": params.get("customer")}
+        setup = setups.create_setup(ctx, asked, session=session["id"])
+        session.update(setup_intent=setup["id"], payment_status="no_payment_required")
+    else:
+        subtotal = sum(item["amount_subtotal"] for item in items)
+        session["currency"] = items[0]["currency"]
+        session["discounts"] = discounts.chosen(
+            ctx, params.get("discounts", []), params.get("customer"), subtotal
+        )
+        apply_totals(ctx, session, items)
+        if session["amount_total"] or not session["discounts"]:
+            payments.check_amount(session["amount_total"], session["currency"])
     for item in reversed(items):  # lists are newest first; line items keep the order of the request
-        ctx.store.add(item, {"parent": session_id})
-    session = ctx.store.add(
-        _session(params, session_id, now, expires_at, currency, total)
-        | {"url": f"{ctx.hosted_base(params['success_url'])}/pay/{session_id}"},
-        {"intent": None, "intent_data": params.get("payment_intent_data", {})},
-    )
-    ctx.at(expires_at, "expire", session_id)
+        ctx.store.add(item, {"parent": session["id"]})
+    session["url"] = f"{ctx.hosted_base(params['success_url'])}/pay/{session['id']}"
+    asked = {name: params.get(name, {}) for name in ("payment_intent_data", "subscription_data")}
+    ctx.store.add(session, {"intent": None, "asked": asked})
+    ctx.at(expires_at, "expire", session["id"])
     return session
 
 
-def present_card(ctx: Context, session_id: str, card: cards.Card, email: str | None) -> Obj:
-    """Pay an open session with the card. Answers the PaymentIntent: succeeded (the session is complete then),
-    requires_action (3-D Secure), or requires_payment_method with the reason in `last_payment_error`."""
+def enter_code(ctx: Context, session_id: str, code: str) -> Obj:
+    """A person types a promotion code on the hosted page of a session that allows it."""
     session = open_session(ctx, session_id)
-    known = ctx.store.private(session_id)
-    intent_id = known.get("intent")
-    if intent_id is None:
-        data = known["intent_data"]
-        intent_id = payments.create_intent(
-            ctx,
-            {
-                "amount": session["amount_total"],
-                "currency": session["currency"],
-                "customer": session["customer"],
-                "metadata": data.get("metadata", {}),
-                "description": data.get("description"),
-                "receipt_email": data.get("receipt_email"),
-                "setup_future_usage": data.get("setup_future_usage"),
-            },
-            session_id=session_id,
-        )["id"]
-        ctx.store.set_private(session_id, intent=intent_id)
-        session["payment_intent"] = intent_id
-        ctx.store.save(session)
-    intent = payments.present_card(
-        ctx, intent_id, card, return_url=session["success_url"], email=email or session["customer_email"]
-    )
-    complete_if_paid(ctx, intent)
-    return intent
-
-
-def complete_if_paid(ctx: Context, intent: Obj) -> None:
-    """Complete the session an intent belongs to once it has succeeded; other intents are left alone."""
-    session_id = ctx.store.private(intent["id"]).get("session")
-    session = ctx.store.get("checkout.session", session_id) if session_id else None
-    if session is None or session["status"] != "open" or intent["status"] != "succeeded":
-        return
-    email = ctx.store.private(intent["id"]).get("email")
-    session.update(
-        status="complete",
-        payment_status="paid",
-        url=None,
-        customer_details={
-            "address": cards.billing_details(None)["address"],
-            "business_name": None,
-            "email": email,
-            "individual_name": None,
-            "name": None,
-            "phone": None,
-            "tax_exempt": "none",
-            "tax_ids": [],
-        },
-        consent={"promotions": None, "terms_of_service": "accepted"} if _wants_terms(session) else None,
-    )
-    ctx.emit("checkout.session.completed", ctx.store.save(session))
+    if not session["allow_promotion_codes"] or session["payment_intent"]:
+        raise StripeFault("This payment does not take promotion codes.", param="promotion_code")
+    items = line_items(ctx, session_id)
+    asked = discounts.by_typed_code(ctx, code)
+    subtotal = session["amount_subtotal"]
+    session["discounts"] = discounts.chosen(ctx, asked, session["customer"], subtotal)
+    apply_totals(ctx, session, items)
+    for item in items:
+        ctx.store.save(item)
+    return ctx.store.save(session)
 
 
 def expire_session(ctx: Context, _params: Params, session_id: str) -> Obj:
@@ -120,8 +78,8 @@ def expire_session(ctx: Context, _params: Params, session_id: str) -> Obj:
         )
     session.update(status="expired", url=None)
     ctx.emit("checkout.session.expired", ctx.store.save(session))
-    if session["payment_intent"]:
-        payments.mark_canceled(ctx, payments.payable(ctx, session["payment_intent"]), "automatic")
+    if intent_id := ctx.store.private(session_id)["intent"]:
+        payments.mark_canceled(ctx, payments.payable(ctx, intent_id), "automatic")
     return session
 
 
@@ -136,36 +94,34 @@ def open_session(ctx: Context, session_id: str) -> Obj:
     return session
 
 
-def line_items(ctx: Context, session_id: str) -> list[Obj]:
-    """The session's line items in the order of the request."""
-    return ctx.store.find("item", {}, parent=session_id)
-
-
 # fmt: off
-def _session(params: Params, session_id: str, now: int, expires_at: int, currency: str, total: int) -> Obj:
-    consent = params.get("consent_collection")
+def _session(params: Params, session_id: str, now: int, expires_at: int) -> Obj:
+    consent, setup = params.get("consent_collection"), params["mode"] == "setup"
+    none = None if setup else 0
     return {
         "id": session_id, "object": "checkout.session",
         "adaptive_pricing": params.get("adaptive_pricing", {"enabled": True}), "after_expiration": None,
-        "allow_promotion_codes": None, "amount_subtotal": total, "amount_total": total,
-        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+        "allow_promotion_codes": params.get("allow_promotion_codes"),
+        "amount_subtotal": none, "amount_total": none,
+        "automatic_tax": _tax(params.get("automatic_tax", {}).get("enabled", False)),
         "billing_address_collection": None, "cancel_url": params.get("cancel_url"),
         "client_reference_id": params.get("client_reference_id"), "client_secret": None,
         "collected_information": None, "consent": None,
         "consent_collection": {"payment_method_reuse_agreement": None, "promotions": None,
             "terms_of_service": None,
                                **consent} if consent else None,
-        "created": now, "currency": currency, "currency_conversion": None, "custom_fields": [],
+        "created": now, "currency": params.get("currency"), "currency_conversion": None, "custom_fields": [],
         "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit",
             "terms_of_service_acceptance")),
         "customer": params.get("customer"), "customer_account": None,
-        "customer_creation": None if params.get("customer") else params.get("customer_creation",
-            "if_required"),
+        "customer_creation": None if params.get("customer") or params["mode"] != "payment"
+        else params.get("customer_creation", "if_required"),
         "customer_details": None, "customer_email": params.get("customer_email"), "discounts": [],
         "expires_at": expires_at, "invoice": None, "livemode": False, "locale": params.get("locale"),
-        "metadata": params.get("metadata", {}), "mode": "payment", "origin_context": None,
+        "metadata": params.get("metadata", {}), "mode": params["mode"], "origin_context": None,
         "payment_intent": None,
-        "payment_link": None, "payment_method_collection": "if_required",
+        "payment_link": None,
+        "payment_method_collection": "always" if params["mode"] == "subscription" else "if_required",
         "payment_method_configuration_details": None, "payment_method_options": {},
         "payment_method_types": params.get("allowed_payment_method_types", ["card"]),
         "payment_status": "unpaid",
@@ -174,45 +130,59 @@ def _session(params: Params, session_id: str, now: int, expires_at: int, currenc
         "shipping_cost": None, "shipping_options": [], "status": "open",
         "submit_type": params.get("submit_type"),
         "subscription": None, "success_url": params["success_url"],
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "total_details": None if setup else {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": "hosted_page",
         "wallet_options": None,
     }
 
 
-def _line_item(ctx: Context, wanted: Params, index: int) -> Obj:
-    param, quantity = f"line_items[{index}]", wanted.get("quantity")
-    if quantity is None or not 1 <= quantity <= 999_999:
-        raise StripeFault("Quantity is required and must be at least 1.", param=f"{param}[quantity]")
-    if wanted.get("price_data"):
-        price = create_price(ctx, wanted["price_data"], active=False)
-    else:
-        price = ctx.store.get("price", wanted.get("price")) or {}
-        if not price:
-            raise missing("price", str(wanted.get("price")), f"{param}[price]")
-        if not price["active"]:
-            raise StripeFault("The price specified is inactive. This field only accepts active prices.",
-                              param=f"{param}[price]")
-    product = ctx.store.get("product", price["product"])
-    amount = price["unit_amount"] * quantity
-    return {
-        "id": new_id("li_1"), "object": "item", "adjustable_quantity": None, "amount_discount": 0,
-        "amount_subtotal": amount, "amount_tax": 0, "amount_total": amount, "currency": price["currency"],
-        "description": product["name"] if product else None, "metadata": wanted.get("metadata", {}),
-        "price": price,
-        "quantity": quantity,
-    }
+def _tax(enabled: bool) -> Obj:
+    mine = {"account": None, "type": "self"}
+    return {"enabled": enabled, "liability": mine if enabled else None, "provider": "stripe" if enabled else None,
+            "status": "complete" if enabled else None}
 # fmt: on
+
+
+_ONLY_IN = {
+    "payment_intent_data": ("payment",),
+    "subscription_data": ("subscription",),
+    "setup_intent_data": ("setup",),
+    "customer_creation": ("payment", "setup"),
+    "line_items": ("payment", "subscription"),
+    "discounts": ("payment",),
+    "allow_promotion_codes": ("payment",),
+}
+
+
+def _check(ctx: Context, params: Params) -> None:
+    if params.get("ui_mode", "hosted_page") != "hosted_page":
+        raise StripeFault("This simulator has only the hosted page.", param="ui_mode")
+    for name, modes in _ONLY_IN.items():
+        if name in params and params["mode"] not in modes:
+            raise StripeFault(f"You can not pass `{name}` in `{params['mode']}` mode.", param=name)
+    if not params.get("success_url"):
+        raise required("success_url")
+    if params["mode"] == "setup" and not params.get("currency"):
+        raise required("currency")
+    if params.get("allow_promotion_codes") and params.get("discounts"):
+        raise StripeFault(
+            "You may only specify one of these parameters: allow_promotion_codes, discounts.",
+            param="discounts",
+        )
+    if params.get("customer") and params.get("customer_email"):
+        raise StripeFault(
+            "You may only specify one of these parameters: customer, customer_email.", param="customer_email"
+        )
+    for name in ("success_url", "cancel_url"):
+        _check_url(params.get(name), name)
+    if params.get("customer"):
+        methods.existing(ctx, params["customer"])
 
 
 def _check_url(url: str | None, param: str) -> None:
     parts = urlsplit(url) if url else None
     if parts is not None and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise StripeFault("Not a valid URL", code="url_invalid", param=param)
-
-
-def _wants_terms(session: Obj) -> bool:
-    return (session["consent_collection"] or {}).get("terms_of_service") == "required"
 
 
 def _existing(ctx: Context, session_id: str) -> Obj:

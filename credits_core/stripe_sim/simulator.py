@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from credits_core.stripe_sim import api, guard, refunds, sessions
+from credits_core.stripe_sim import api, guard, timers
 from credits_core.stripe_sim.errors import StripeFault, unauthorized
 from credits_core.stripe_sim.events import API_VERSION, Context
 from credits_core.stripe_sim.store import Obj, Store, new_id
@@ -121,14 +121,10 @@ class Simulator:
         return failure if failure["kind"] == "timeout" else {"kind": "lost"}
 
     def _do_what_is_due(self, ctx: Context) -> None:
-        due = self.store.db.execute(
-            "delete from timers where at <= ? returning at, action, object", (self.store.now(),)
-        ).fetchall()
-        for _, action, object_id in sorted(due):
-            if action == "dispute":
-                refunds.open_dispute(ctx, object_id)
-            elif (session := self.store.get("checkout.session", object_id)) and session["status"] == "open":
-                sessions.expire_session(ctx, {}, object_id)
+        while due := self.store.next_due():
+            moment, action, object_id = due
+            with self.store.at(moment):  # as if it had been done in time
+                timers.ACTIONS[action](ctx, object_id)
 
 
 def _authorize(header: str) -> None:

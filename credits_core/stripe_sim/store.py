@@ -42,6 +42,15 @@ def new_id(prefix: str, length: int = 24) -> str:
     return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
+def merged(obj: Obj, params: Mapping[str, Any]) -> Obj:
+    """The changes that parameters ask of an object, as Stripe does: an empty text unsets, metadata is merged."""
+    changes = {name: (None if value == "" else value) for name, value in params.items() if name != "expand"}
+    if "metadata" in changes:
+        kept = obj["metadata"] | changes["metadata"] if changes["metadata"] else {}
+        changes["metadata"] = {name: text for name, text in kept.items() if text != ""}
+    return changes
+
+
 class Store:
     """Objects, settings and the clock. All access is inside `transaction()`, which excludes other threads and
     other processes on the same file; nested use joins the outer transaction."""
@@ -50,6 +59,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._depth = 0
+        self._moment: int | None = None
         self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=20)
         self.db.executescript("pragma journal_mode=wal; pragma synchronous=normal;" + _SCHEMA)
 
@@ -93,8 +103,31 @@ class Store:
             )
 
     def now(self) -> int:
-        """Seconds since 1970 on the simulator's clock: real time plus what the control plane advanced."""
-        return int(time.time()) + int(self.setting("clock_offset_seconds", 0))
+        """Seconds since 1970 on the simulator's clock: real time plus what the control plane advanced. While
+        something that fell due is done late, the moment it was due."""
+        with self._lock:
+            if self._moment is not None:
+                return self._moment
+            return int(time.time()) + int(self.setting("clock_offset_seconds", 0))
+
+    @contextmanager
+    def at(self, moment: int) -> Iterator[None]:
+        """Let `now` be that moment; other threads wait meanwhile."""
+        with self._lock:
+            self._moment = moment
+            try:
+                yield
+            finally:
+                self._moment = None
+
+    def next_due(self) -> tuple[int, str, str] | None:
+        """Take the timer that is due first: moment, action, object; None when none is due."""
+        row = self.db.execute(
+            "delete from timers where rowid = (select rowid from timers where at <= ? order by at, rowid limit 1)"
+            " returning at, action, object",
+            (self.now(),),
+        ).fetchone()
+        return None if row is None else (int(row[0]), str(row[1]), str(row[2]))
 
     # objects
 
