@@ -1,0 +1,206 @@
+"""Auto-reload (A10): consent, threshold, target, caps, one attempt in flight, back-off, a pause only the owner ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from credits_core import errors
+from credits_core.db.port import user_identity
+from credits_core.units import parse_credits as micros
+from tests.sql.conftest import Call, Clock, Person, Rows, paid, refused
+
+WORDS = "I allow automatic payments with my saved card within these limits until I switch them off."
+
+
+def agree(anna: Person, **changes: object) -> Any:
+    terms: dict[str, object] = {
+        "threshold_micros": micros("5"),
+        "target_micros": micros("25"),
+        "cap_day_cents": 5000,
+        "cap_month_cents": 8000,
+        "customer_id": "cus_1",
+        "payment_method_id": "pm_1",
+        "consent_text": WORDS,
+        "text_version": "1",
+    }
+    return anna.call("set_auto_reload", **(terms | changes))
+
+
+@pytest.fixture
+def claim(service: Call) -> Call:
+    return lambda: service("claim_auto_reloads", livemode=False)["items"]
+
+
+@pytest.fixture
+def finish(service: Call) -> Call:
+    """Answer for Stripe; a success credits the purchase as fulfill does."""
+
+    def run(attempt: dict[str, Any], outcome: str, **more: object) -> Any:
+        if outcome == "succeeded":
+            purchase = service("purchase", purchase_id=attempt["purchase_id"])
+            service("fulfill_purchase", session=paid(purchase))
+        return service("finish_auto_reload", attempt_id=attempt["attempt_id"], outcome=outcome, **more)
+
+    return run
+
+
+def test_one_reload_closes_the_gap_at_once(
+    holder: Callable[..., Person], clock: Clock, claim: Call, finish: Call
+) -> None:
+    """Below 5 it buys up to 25: from 3.50 that is $21.50, not a series of small ones."""
+    anna = holder("5.00")
+    agree(anna)
+    assert claim() == []  # at the threshold is not below it
+    anna.use("call", 600)
+    (attempt,) = claim()
+    assert (attempt["amount_cents"], attempt["customer_id"]) == (2150, "cus_1")
+    assert "3.50" in attempt["why"]
+    finish(attempt, "succeeded")
+    assert anna.available == micros("25")
+    assert claim() == []
+    state = anna.call("auto_reload")
+    assert (state["state"], state["reloaded_today_cents"]) == ("on", 2150)
+    assert state["attempts"][0]["status"] == "succeeded"
+
+
+def test_ten_workers_open_one_attempt(
+    holder: Callable[..., Person], claim: Call, owner_sql: Callable[..., Rows]
+) -> None:
+    anna = holder("1.00")
+    agree(anna)
+    with ThreadPoolExecutor(10) as pool:
+        found = [attempt for items in pool.map(lambda _: claim(), range(10)) for attempt in items]
+    assert len(found) == 1
+    assert owner_sql("select count(*) as n from credits.purchases")[0]["n"] == 1
+
+
+def test_a_worker_that_died_leaves_the_same_attempt_to_the_next(
+    holder: Callable[..., Person], clock: Clock, claim: Call
+) -> None:
+    anna = holder("1.00")
+    agree(anna)
+    (first,) = claim()
+    assert claim() == []
+    clock.advance(minutes=3)
+    (again,) = claim()
+    assert (again["attempt_id"], again["purchase_id"]) == (first["attempt_id"], first["purchase_id"])
+
+
+def test_declines_back_off_and_the_third_pauses_until_the_owner_resumes(
+    holder: Callable[..., Person], buy: Call, clock: Clock, claim: Call, finish: Call
+) -> None:
+    anna = holder("1.00")
+    agree(anna)
+    for hours in (1, 2):
+        (attempt,) = claim()
+        finish(
+            attempt, "declined", decline_code="insufficient_funds", detail="Your card has insufficient funds."
+        )
+        clock.advance(minutes=59)
+        assert claim() == []
+        clock.advance(hours=hours)
+    (attempt,) = claim()
+    finish(attempt, "declined", decline_code="insufficient_funds")
+    state = anna.call("auto_reload")
+    assert state["state"] == "paused"
+    assert "three times" in state["next"]
+    clock.advance(days=60)
+    buy(anna, "usd_5")  # buying by hand changes nothing about the consent
+    assert claim() == []
+    anna.use("call", 60 * 30)
+    assert claim() == []
+    anna.call("switch_auto_reload", action="resume")
+    assert len(claim()) == 1
+
+
+def test_a_hard_decline_and_authentication_pause_at_once_with_a_link(
+    holder: Callable[..., Person], claim: Call, finish: Call
+) -> None:
+    anna = holder("1.00")
+    agree(anna)
+    (attempt,) = claim()
+    finish(attempt, "authentication_required", pay_url="https://pay.test/1")
+    state = anna.call("auto_reload")
+    assert (state["state"], state["pay_url"]) == ("paused", "https://pay.test/1")
+    anna.call("switch_auto_reload", action="resume")
+    (attempt,) = claim()
+    finish(attempt, "declined", decline_code="lost_card", is_hard=True)
+    state = anna.call("auto_reload")
+    assert (state["state"], state["attempts"][0]["decline_code"]) == ("paused", "lost_card")
+    assert claim() == []
+
+
+def test_an_outage_is_no_decline_and_the_attempt_stays_the_same(
+    holder: Callable[..., Person], clock: Clock, claim: Call, finish: Call
+) -> None:
+    anna = holder("1.00")
+    agree(anna)
+    (attempt,) = claim()
+    for _ in range(5):
+        finish(attempt, "outage", detail="Stripe does not answer.")
+        assert claim() == []
+        clock.advance(hours=1)
+        (again,) = claim()
+        assert again["attempt_id"] == attempt["attempt_id"]
+    finish(attempt, "succeeded")
+    state = anna.call("auto_reload")
+    assert (state["state"], len(state["attempts"])) == ("on", 1)
+
+
+def test_caps_of_the_day_and_the_month_hold(
+    holder: Callable[..., Person], clock: Clock, claim: Call, finish: Call
+) -> None:
+    """$24 a reload, $50 a day, $80 a month: two today, one tomorrow, then nothing until the next month."""
+    anna = holder("1.00")
+    agree(anna)
+    made = []
+    for _ in range(40):
+        for attempt in claim():
+            finish(attempt, "succeeded")
+            made.append((clock.now.date(), attempt["amount_cents"]))
+            anna.use("call", 60 * int((anna.available - micros("1")) / micros("0.15")))
+        clock.advance(hours=12)
+    january = [cents for day, cents in made if day.month == 1]
+    assert sum(january) <= 8000
+    assert len(january) == 3
+    for day in {day for day, _ in made}:
+        assert sum(cents for at, cents in made if at == day) <= 5000
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"consent_text": "ok"}, "Agree to the words"),
+        ({"target_micros": micros("5")}, "above the threshold"),
+        ({"cap_day_cents": 499}, "at least one reload"),
+        ({"cap_month_cents": 4000}, "at least one day"),
+    ],
+)
+def test_terms_that_make_no_sense_are_refused(
+    changes: dict[str, object], words: str, holder: Callable[..., Person]
+) -> None:
+    no = refused(lambda: agree(holder(), **changes))
+    assert isinstance(no, errors.InvalidRequest)
+    assert words in no.message
+
+
+def test_only_the_owner_consents_and_every_consent_stays(
+    holder: Callable[..., Person], service: Call, owner_sql: Callable[..., Rows]
+) -> None:
+    anna = holder("1.00")
+    key = Person(
+        user_identity({**anna.identity.claims, "api_key_id": 7, "scopes": ["admin"]}), 1, anna.database
+    )
+    assert isinstance(refused(lambda: agree(key)), errors.NotAllowed)
+    agree(anna)
+    agree(anna, cap_day_cents=6000)
+    anna.call("switch_auto_reload", action="off")
+    rows = owner_sql("select is_given, consent_text, actor from credits.auto_reload_consents order by id")
+    assert [row["is_given"] for row in rows] == [True, True, False]
+    assert {row["actor"] for row in rows} == {str(anna.identity.claims["sub"])}
+    assert service("claim_auto_reloads", livemode=False)["items"] == []
+    assert "off" in anna.call("auto_reload")["next"]
