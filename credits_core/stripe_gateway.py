@@ -26,7 +26,9 @@ from credits_core.errors import (
     StripeUnavailable,
     WebhookRejected,
 )
+from credits_core.stripe_cards import Declined, StripeCards
 from credits_core.stripe_catalog import StripeCatalog
+from credits_core.stripe_money import StripeMoney
 from credits_core.stripe_shapes import (
     SessionState,
     StripeEvent,
@@ -35,6 +37,7 @@ from credits_core.stripe_shapes import (
     session_params,
     session_state,
 )
+from credits_core.stripe_subscriptions import StripeSubscriptions
 
 if TYPE_CHECKING:
     from stripe._v1_services import V1Services
@@ -49,6 +52,8 @@ T = TypeVar("T")
 TIMEOUT_SECONDS = 20.0
 NETWORK_RETRIES = 2
 _BUSY_PAUSES = (0.5, 1.0, 2.0)
+# No new attempt begins after this: with the library's own retries a call is over within 90 seconds.
+BUDGET_SECONDS = 25.0
 _TOLERANCE_SECONDS = 300
 _MAX_PAGES = 10
 _SECRET = re.compile(r"\b(sk|rk|whsec)_\w+")
@@ -88,6 +93,9 @@ class StripeGateway:
             base_addresses={"api": base_url} if base_url else {},
         )
         self.catalog = StripeCatalog(self.call)
+        self.cards = StripeCards(self)
+        self.money = StripeMoney(self)
+        self.subscriptions = StripeSubscriptions(self)
 
     @classmethod
     def for_simulator(
@@ -218,11 +226,12 @@ class StripeGateway:
 
     def call(self, request: Callable[[V1Services], T]) -> T:
         """Make one call to Stripe; busy answers are waited out, others raised as the product's own errors."""
+        begun = time.monotonic()
         for pause in (*_BUSY_PAUSES, None):
             try:
                 return request(self._client.v1)
             except stripe.RateLimitError as error:
-                if pause is None:
+                if pause is None or time.monotonic() - begun + pause > BUDGET_SECONDS:
                     raise StripeUnavailable(f"Stripe has too much to do. {_RETRY_LATER}") from error
                 # Stripe's library does not repeat these itself; jitter keeps many callers from returning at
                 # once.
@@ -230,6 +239,16 @@ class StripeGateway:
             except stripe.StripeError as error:
                 raise _translated(error) from error
         raise AssertionError("unreachable")
+
+    def attempt(self, request: Callable[[V1Services], T]) -> T | Declined:
+        """Like `call`, with a declined card as an answer instead of an error."""
+        try:
+            return self.call(request)
+        except InvalidRequest as error:
+            if isinstance(error.__cause__, stripe.CardError):
+                body: Any = error.__cause__.json_body
+                return Declined(body["error"])
+            raise
 
 
 def make_gateway(settings: Settings) -> StripeGateway:
@@ -273,10 +292,10 @@ class _InProcess(stripe.HTTPClient):
 def _translated(error: stripe.StripeError) -> CreditsError:
     message = _SECRET.sub(r"\1_…", error.user_message or "")
     detail = {"stripe_code": error.code, "request_id": error.request_id}
+    if isinstance(error, stripe.InvalidRequestError | stripe.CardError) and error.param:
+        detail["param"] = error.param
     if isinstance(error, stripe.IdempotencyError):
-        return IdempotencyKeyReused(
-            "Stripe was asked for this purchase before, in another way.", detail=detail
-        )
+        return IdempotencyKeyReused("Stripe was asked for this before, in another way.", detail=detail)
     if isinstance(error, stripe.InvalidRequestError) and error.code == "resource_missing":
         return NotFound(f"Stripe does not know this object in this mode: {message}", detail=detail)
     if isinstance(error, stripe.InvalidRequestError | stripe.CardError):

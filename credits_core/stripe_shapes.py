@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-_NOT_FOR_SQL = ("created", "url", "client_secret", "expires_at")
+_NOT_FOR_SQL = ("created", "url", "client_secret", "expires_at", "charge_id", "failure")
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class SessionState:
     then).
 
     Amounts are minor units of `currency`; `created` and `expires_at` seconds since 1970. `status` is open,
-    complete or expired, `payment_status` paid, unpaid or no_payment_required.
+    complete or expired, `payment_status` paid, unpaid or no_payment_required. `failure` says why the last attempt to
+    pay did not succeed; with a status of complete and unpaid it is final (a bank debit that did not go through).
     """
 
     session_id: str
@@ -38,10 +39,17 @@ class SessionState:
     url: str | None = None
     expires_at: int | None = None
     client_secret: str | None = field(default=None, repr=False)
+    charge_id: str | None = None
+    failure: str | None = None
 
     def as_sql(self) -> dict[str, Any]:
         """The `p_session` of `fulfill_purchase`."""
         return {name: value for name, value in self.__dict__.items() if name not in _NOT_FOR_SQL}
+
+    @property
+    def failed(self) -> bool:
+        """Whether the page was completed but its debit did not go through: nothing will be paid any more."""
+        return self.status == "complete" and self.payment_status == "unpaid" and self.failure is not None
 
     @property
     def expires(self) -> datetime | None:
@@ -61,7 +69,11 @@ class StripeEvent:
 
 
 def session_params(purchase: Mapping[str, Any], success_url: str, cancel_url: str) -> dict[str, Any]:
-    """What Stripe is asked for a purchase row with the hosted page. The price is the row's, or the synced one."""
+    """What Stripe is asked for a purchase row with the hosted page. The price is the row's, or the synced one.
+
+    Also heeded when the row has them: `customer_id` (in place of `email`), `save_card` (for later payments),
+    `stripe_coupon_id` or `stripe_promotion_code_id` (a discount), `automatic_tax`.
+    """
     reference = _reference(purchase)
     params: dict[str, Any] = {
         "mode": "payment",
@@ -74,6 +86,16 @@ def session_params(purchase: Mapping[str, Any], success_url: str, cancel_url: st
         "adaptive_pricing": {"enabled": False},
         "line_items": [{"quantity": 1, **_price(purchase)}],
     }
+    if purchase.get("save_card"):
+        params["payment_intent_data"]["setup_future_usage"] = "off_session"
+    if purchase.get("stripe_promotion_code_id"):
+        params["discounts"] = [{"promotion_code": purchase["stripe_promotion_code_id"]}]
+    elif purchase.get("stripe_coupon_id"):
+        params["discounts"] = [{"coupon": purchase["stripe_coupon_id"]}]
+    if purchase.get("automatic_tax"):
+        params["automatic_tax"] = {"enabled": True}
+    if purchase.get("customer_id"):
+        return params | {"customer": purchase["customer_id"]}
     return params | ({"customer_email": purchase["email"]} if purchase.get("email") else {})
 
 
@@ -117,9 +139,9 @@ def session_state(session: Mapping[str, Any]) -> SessionState:
         status=session["status"],
         payment_status=session["payment_status"],
         mode=session["mode"],
-        currency=session["currency"],
-        amount_subtotal=session["amount_subtotal"],
-        amount_total=session["amount_total"],
+        currency=session["currency"] or "",
+        amount_subtotal=session["amount_subtotal"] or 0,
+        amount_total=session["amount_total"] or 0,
         amount_tax=totals.get("amount_tax") or 0,
         amount_discount=totals.get("amount_discount") or 0,
         price_id=items[0]["price"]["id"] if len(items) == 1 else None,
@@ -130,6 +152,8 @@ def session_state(session: Mapping[str, Any]) -> SessionState:
         created=session["created"],
         url=session["url"],
         expires_at=session["expires_at"],
+        charge_id=_charge(intent),
+        failure=_failure(intent),
     )
 
 
@@ -145,12 +169,10 @@ _INTENT_STATUS = {
 def intent_state(intent: Mapping[str, Any]) -> SessionState:
     """The state in a PaymentIntent's JSON: what was received once it is paid, else what is asked."""
     status, payment_status = _INTENT_STATUS.get(intent["status"], ("open", "unpaid"))
-    # The intent of a Checkout Session carries the purchase for people to see; it is the session that is fulfilled.
-    own = intent["metadata"].get("flow") == "payment_intent"
     amount = intent["amount_received"] if payment_status == "paid" else intent["amount"]
     return SessionState(
         session_id=intent["id"],
-        purchase_id=intent["metadata"].get("purchase_id") if own else None,
+        purchase_id=purchase_of(intent["metadata"]),
         status=status,
         payment_status=payment_status,
         mode="payment",
@@ -166,7 +188,27 @@ def intent_state(intent: Mapping[str, Any]) -> SessionState:
         livemode=intent["livemode"],
         created=intent["created"],
         client_secret=intent["client_secret"],
+        charge_id=_charge(intent),
+        failure=_failure(intent),
     )
+
+
+def purchase_of(metadata: Mapping[str, str] | None, *, any_flow: bool = False) -> str | None:
+    """The purchase that a PaymentIntent is for by itself. The intent of a Checkout Session carries the purchase for
+    people to see (`any_flow` answers it, too); it is the session that is fulfilled."""
+    known = metadata or {}
+    own = known.get("flow") not in (None, "checkout")
+    return known.get("purchase_id") if own or any_flow else None
+
+
+def _charge(intent: Any) -> str | None:
+    charge = intent.get("latest_charge") if isinstance(intent, Mapping) else None
+    return charge["id"] if isinstance(charge, Mapping) else charge
+
+
+def _failure(intent: Any) -> str | None:
+    error = intent.get("last_payment_error") if isinstance(intent, Mapping) else None
+    return error["message"] if error else None
 
 
 def _receipt(intent: Any) -> str | None:

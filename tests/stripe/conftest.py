@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from starlette.routing import Mount, Route
 
 from credits_core.stripe_gateway import StripeGateway
 from credits_core.stripe_sim import API_KEY, Simulator, create_app
+from tests.stripe import schema
 
 SECRET = "whsec_of_the_tests"
 
@@ -49,18 +51,41 @@ def serve(app: Any) -> Iterator[str]:
         thread.join(20)
 
 
+class Switch:
+    """The app of a server that outlives one test: each test puts its own app behind it."""
+
+    app: Any = None
+    address = ""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def simulator_server() -> Iterator[Switch]:
+    switch = Switch()
+    with serve(switch) as switch.address:
+        yield switch
+
+
 @pytest.fixture
 def simulator(tmp_path: Path) -> Iterator[Simulator]:
+    """A simulator; whatever the test made it do, every object and event in it must have Stripe's shape."""
     sim = Simulator(tmp_path, environment={})
     yield sim
+    rows = sim.store.db.execute("select distinct body from objects").fetchall()
+    bodies = [json.loads(row[0]) for row in rows]
+    bodies += [event["data"]["object"] for event in bodies if event["object"] == "event"]
     sim.close()
+    assert {event["type"] for event in bodies if event["object"] == "event"} <= schema.EVENT_TYPES
+    assert [problem for body in bodies for problem in schema.object_problems(body)] == []
 
 
 @pytest.fixture
-def base(simulator: Simulator) -> Iterator[str]:
+def base(simulator: Simulator, simulator_server: Switch) -> str:
     """Address of the simulator: `http://127.0.0.1:<port>/sim`."""
-    with serve(Starlette(routes=[Mount("/sim", create_app(simulator))])) as address:
-        yield f"{address}/sim"
+    simulator_server.app = Starlette(routes=[Mount("/sim", create_app(simulator))])
+    return f"{simulator_server.address}/sim"
 
 
 @pytest.fixture
@@ -106,12 +131,19 @@ class Receiver:
         return Response(status_code=self.status)
 
 
+@pytest.fixture(scope="session")
+def receiver_server() -> Iterator[Switch]:
+    switch = Switch()
+    with serve(switch) as switch.address:
+        yield switch
+
+
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
+def receiver(receiver_server: Switch) -> Receiver:
     found = Receiver()
-    with serve(Starlette(routes=[Route("/hook", found.__call__, methods=["POST"])])) as address:
-        found.url = f"{address}/hook"
-        yield found
+    receiver_server.app = Starlette(routes=[Route("/hook", found.__call__, methods=["POST"])])
+    found.url = f"{receiver_server.address}/hook"
+    return found
 
 
 def purchase(**changes: Any) -> dict[str, Any]:
