@@ -103,11 +103,8 @@ def lifespan(settings: Settings) -> Callable[[Any], AbstractAsyncContextManager[
 
     @asynccontextmanager
     async def running(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - Streamlit hands over the app
-        # The libraries take as long to import as the database takes to start: both at once.
         try:
-            runtime, _ = await asyncio.gather(
-                run_in_threadpool(_start, settings), run_in_threadpool(_warm_up)
-            )
+            runtime = await run_in_threadpool(_start, settings)
         except CreditsError as error:
             set_up_logs(settings.log_level)
             logger.critical("cannot start: %s", error.message)
@@ -117,10 +114,13 @@ def lifespan(settings: Settings) -> Callable[[Any], AbstractAsyncContextManager[
         set_up_logs(settings.log_level)  # again: Streamlit sets up its own as it starts
         jobs = JobRunner(runtime)
         jobs.start()
+        # Only pages need these: the API answers while they are imported.
+        warming = asyncio.create_task(run_in_threadpool(_warm_up))
         logger.info("ready", extra={"mode": settings.mode, "address": settings.base_url})
         try:
             yield
         finally:
+            await warming
             await run_in_threadpool(jobs.stop)
             set_runtime(None)
             await run_in_threadpool(runtime.close)
