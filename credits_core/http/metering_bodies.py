@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from credits_core.api_keys import Scope
 from credits_core.http.fields import Account, Code, Key, Micros, Quantity, Text, Time
@@ -104,8 +104,14 @@ class DraftPrice(Body):
     minimum_charge: Credits | None = None
 
 
+def _once_each(prices: list[DraftPrice]) -> list[DraftPrice]:
+    if len({price.operation for price in prices}) < len(prices):
+        raise ValueError("name each operation once.")
+    return prices
+
+
 class Rehearsal(Body):
-    prices: list[DraftPrice] = Field(min_length=1, max_length=100)
+    prices: Annotated[list[DraftPrice], AfterValidator(_once_each)] = Field(min_length=1, max_length=100)
     from_: Time = Field(alias="from", examples=["2026-10-01T00:00:00Z"])
     to: Time = Field(examples=["2026-11-01T00:00:00Z"])
 
