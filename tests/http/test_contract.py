@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,6 +87,23 @@ def test_every_operation_is_described_and_shows_its_refusals() -> None:
             for status in ("401", "402", "403", "404", "409", "422", "503"):
                 (content,) = operation["responses"][status]["content"].values()
                 assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_every_body_and_answer_shows_an_example() -> None:
+    """What the reference page shows to send is accepted, and no required field is left to guess."""
+    document = make_api().openapi()
+    for (method, path), route in routes().items():
+        if not route.include_in_schema or route.body_field is None:
+            continue
+        operation = document["paths"][path][method.lower()]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        model = docs._resolve(document, schema)
+        for name in model.get("required", ()):
+            part = model["properties"][name]
+            assert "examples" in part or "$ref" in part.get("items", {}), (path, name)
+        example = json.loads(json.dumps(docs._example(document, schema)))
+        body: Any = route.body_field.field_info.annotation
+        TypeAdapter(body).validate_python(example)
 
 
 @pytest.fixture

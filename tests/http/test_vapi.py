@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -90,6 +91,20 @@ def test_every_message_twice_is_one_call(vapi: Vapi, holder: Api, give: Callable
     assert vapi.report(3000)["charged"] == "0.30", "another report of an ended call changes nothing"
     assert len(holder.get("calls").json()["items"]) == 1
     assert len(holder.get("history", type="usage").json()["items"]) == 1
+    assert holder.available() == "0.70"
+
+
+def test_messages_at_the_same_moment_are_one_call(vapi: Vapi, holder: Api, give: Callable[..., Any]) -> None:
+    give("1.00")
+    wanted = [vapi.message("assistant-request"), vapi.message("status-update", status="in-progress")] * 4
+    wanted[3]["customer"] = wanted[3]["phoneNumber"] = None
+    with ThreadPoolExecutor(8) as pool:
+        assert {answer.status_code for answer in pool.map(vapi.post, wanted)} == {200}
+    assert len(holder.get("calls").json()["items"]) == 1
+    began = datetime.now(UTC) - timedelta(seconds=90)
+    with ThreadPoolExecutor(8) as pool:
+        reports = list(pool.map(lambda _: vapi.report(90, began=began), range(8)))
+    assert all(report == reports[0] for report in reports) and reports[0]["charged"] == "0.30"
     assert holder.available() == "0.70"
 
 
