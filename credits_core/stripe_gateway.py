@@ -76,6 +76,7 @@ class StripeGateway:
         http_client: stripe.HTTPClient | None = None,
         timeout: float = TIMEOUT_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if api_key.startswith("sk_sim_") != (base_url is not None):
             raise ConfigError(
@@ -84,7 +85,7 @@ class StripeGateway:
         self.livemode = api_key.startswith(("sk_live_", "rk_live_"))
         self.simulator: Simulator | None = None
         self._webhook_secret = webhook_secret
-        self._sleep = sleep
+        self._sleep, self._clock = sleep, clock
         self._http = http_client or stripe.RequestsClient(timeout=timeout)
         self._client = stripe.StripeClient(
             api_key,
@@ -226,12 +227,12 @@ class StripeGateway:
 
     def call(self, request: Callable[[V1Services], T]) -> T:
         """Make one call to Stripe; busy answers are waited out, others raised as the product's own errors."""
-        begun = time.monotonic()
+        begun = self._clock()
         for pause in (*_BUSY_PAUSES, None):
             try:
                 return request(self._client.v1)
             except stripe.RateLimitError as error:
-                if pause is None or time.monotonic() - begun + pause > BUDGET_SECONDS:
+                if pause is None or self._clock() - begun + pause > BUDGET_SECONDS:
                     raise StripeUnavailable(f"Stripe has too much to do. {_RETRY_LATER}") from error
                 # Stripe's library does not repeat these itself; jitter keeps many callers from returning at
                 # once.

@@ -39,6 +39,7 @@ def create_refund(ctx: Context, params: Params) -> Obj:
         "charge": charge["id"], "created": ctx.store.now(), "currency": charge["currency"],
         "destination_details": {"type": "card", "card": {"reference_status": "pending", "type": "refund",
                                                          "reference_type": "acquirer_reference_number"}},
+        "failure_balance_transaction": None, "failure_reason": None,
         "metadata": params.get("metadata", {}), "payment_intent": charge["payment_intent"],
         "reason": params.get("reason"), "receipt_number": None, "source_transfer_reversal": None,
         "status": "pending" if waits else "succeeded", "transfer_reversal": None,
