@@ -60,12 +60,14 @@ grant select on credits.accounts, credits.profiles to authenticated, service_rol
 -- use or hold may also ask what something would cost; settings and keys are for people and for keys with the scope admin.
 create function credits._require_scope(p_right text) returns void
 language plpgsql stable set search_path = '' as $$
-declare v_scopes jsonb := credits._claims() -> 'scopes';
+declare
+  v_scopes jsonb := credits._claims() -> 'scopes';
+  v_lacks  text := case p_right when 'check' then 'read' when 'manage' then 'admin' else p_right end;
 begin
   if v_scopes is null or v_scopes ? 'admin' or v_scopes ? p_right
      or (p_right = 'check' and v_scopes ?| array['read', 'use', 'hold']) then return; end if;
-  perform credits._raise('LC403', format('This API key lacks the scope “%s”; create a key that has it.', p_right),
-                         jsonb_build_object('scope', p_right));
+  perform credits._raise('LC403', format('This API key lacks the scope “%s”; use a key that has it.', v_lacks),
+                         jsonb_build_object('scope', v_lacks));
 end $$;
 
 -- The account a call is about. Nobody but staff and programs may name another one: finance to read (or check), admin and

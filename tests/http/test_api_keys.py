@@ -112,9 +112,9 @@ NEEDS: list[tuple[str, str, str, Any]] = [
     ("hold", "POST", "holds", USE), ("hold", "POST", "holds/1/capture", None), ("hold", "POST", "holds/1/release", None),
     ("hold", "POST", "holds/1/extend", None),
     ("purchase", "POST", "checkout", {"package": "usd_10"}), ("purchase", "POST", "purchase", {"package": "usd_10"}),
-    ("manage", "GET", "api-keys", None), ("manage", "POST", "api-keys", {"name": "x", "scopes": ["read"]}),
-    ("manage", "POST", "api-keys/1/revoke", None), ("manage", "POST", "limits/caps", {"period": "day", "cap": "1"}),
-    ("manage", "POST", "account/settings", {"time_zone": "UTC"}), ("manage", "POST", "alerts/read", None),
+    ("admin", "GET", "api-keys", None), ("admin", "POST", "api-keys", {"name": "x", "scopes": ["read"]}),
+    ("admin", "POST", "api-keys/1/revoke", None), ("admin", "POST", "limits/caps", {"period": "day", "cap": "1"}),
+    ("admin", "POST", "account/settings", {"time_zone": "UTC"}), ("admin", "POST", "alerts/read", None),
 ]  # fmt: skip
 
 
