@@ -2,6 +2,8 @@
 --
 -- Accounts with any of these carry has_limits: their charges take the careful way, under the account's row lock, which
 -- also guards every row here. Months begin on the account's anchor day in its time zone (on the last day of short months).
+-- What is used is kept by the date on which a day or month begins there: people choose their time zone themselves, and another
+-- one must not begin the month anew.
 
 create table credits.account_settings (
   account_id         bigint primary key references credits.accounts (id),
@@ -17,6 +19,7 @@ create table credits.plans (
   code     text not null check (code ~ '^[a-z0-9_]{1,40}$'),
   name     text not null,
   position int not null,
+  is_offered boolean not null default true,
   primary key (catalog, code)
 );
 create table credits.plan_allowances (
@@ -47,9 +50,9 @@ create trigger account_plans_append_only before update or delete or truncate on 
 create table credits.allowance_usage (
   account_id   bigint not null,
   operation_id smallint not null,
-  starts_at    timestamptz not null,
+  starts_on    date not null,
   used         numeric not null check (used >= 0),
-  primary key (account_id, operation_id, starts_at)
+  primary key (account_id, operation_id, starts_on)
 ) with (fillfactor = 70);
 
 create table credits.spending_caps (
@@ -63,9 +66,9 @@ create table credits.spend_counters (
   account_id   bigint not null,
   api_key_id   bigint not null,
   period       text not null,
-  starts_at    timestamptz not null,
+  starts_on    date not null,
   spent_micros bigint not null,
-  primary key (account_id, api_key_id, period, starts_at)
+  primary key (account_id, api_key_id, period, starts_on)
 ) with (fillfactor = 70);
 
 alter table credits.account_settings enable row level security;
@@ -105,9 +108,9 @@ begin
   return s;
 end $$;
 
--- The day or the month (from the anchor day on) around a moment, in the account's time zone.
+-- The day or the month (from the anchor day on) around a moment, in the account's time zone; starts_on is its first date there.
 create function credits._period(
-  s credits.account_settings, p_period text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz
+  s credits.account_settings, p_period text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz, out starts_on date
 ) language plpgsql stable set search_path = '' as $$
 declare
   v_local timestamp := p_at at time zone s.time_zone;
@@ -116,9 +119,11 @@ begin
   if p_period = 'day' then
     starts_at := date_trunc('day', v_local) at time zone s.time_zone;
     ends_at := (date_trunc('day', v_local) + interval '1 day') at time zone s.time_zone;
+    starts_on := v_local;
     return;
   end if;
   if v_local < credits._anchored(v_month, s.anchor_day) then v_month := v_month - interval '1 month'; end if;
+  starts_on := credits._anchored(v_month, s.anchor_day);
   starts_at := credits._anchored(v_month, s.anchor_day) at time zone s.time_zone;
   ends_at := credits._anchored(v_month + interval '1 month', s.anchor_day) at time zone s.time_zone;
 end $$;
@@ -143,19 +148,19 @@ create function credits._take_allowance(p_account_id bigint, p_operation_id smal
 returns numeric language plpgsql set search_path = '' as $$
 declare
   v_limit  numeric := credits._allowance(p_account_id, p_operation_id, p_at);
-  v_start  timestamptz;
+  v_month  date;
   v_used   numeric;
   v_take   numeric;
 begin
   if v_limit is null or p_quantity <= 0 then return 0; end if;
-  v_start := (credits._period(credits._settings(p_account_id), 'month', p_at)).starts_at;
+  v_month := (credits._period(credits._settings(p_account_id), 'month', p_at)).starts_on;
   select used into v_used from credits.allowance_usage
-   where account_id = p_account_id and operation_id = p_operation_id and starts_at = v_start;
+   where account_id = p_account_id and operation_id = p_operation_id and starts_on = v_month;
   v_take := least(p_quantity, greatest(v_limit - coalesce(v_used, 0), 0));
   if v_take > 0 then
-    insert into credits.allowance_usage as u (account_id, operation_id, starts_at, used)
-    values (p_account_id, p_operation_id, v_start, v_take)
-    on conflict (account_id, operation_id, starts_at) do update set used = u.used + excluded.used;
+    insert into credits.allowance_usage as u (account_id, operation_id, starts_on, used)
+    values (p_account_id, p_operation_id, v_month, v_take)
+    on conflict (account_id, operation_id, starts_on) do update set used = u.used + excluded.used;
   end if;
   return v_take;
 end $$;
@@ -166,44 +171,78 @@ begin
   if p_quantity is null or p_quantity <= 0 then return; end if;
   update credits.allowance_usage set used = greatest(used - p_quantity, 0)
    where account_id = p_account_id and operation_id = p_operation_id
-     and starts_at = (credits._period(credits._settings(p_account_id), 'month', p_at)).starts_at;
+     and starts_on = (credits._period(credits._settings(p_account_id), 'month', p_at)).starts_on;
 end $$;
 
--- Counts an amount against all caps that apply; a negative one is given back. Answers null, or the cap that would be
--- passed: {cap_micros, spent_micros, period, resets_at, api_key_id}. The account row must be locked.
+-- Counts an amount against all caps that apply; a negative one is given back. Answers null, or the first cap that is
+-- passed: {cap_micros, spent_micros (before), period, resets_at, api_key_id}. The account row must be locked.
 create function credits._count_spend(p_account_id bigint, p_api_key_id bigint, p_at timestamptz, p_amount_micros bigint)
 returns jsonb language plpgsql set search_path = '' as $$
 declare
-  s       credits.account_settings := credits._settings(p_account_id);
-  v_cap   credits.spending_caps;
-  v_spent bigint;
-  v_starts timestamptz;
-  v_ends  timestamptz;
+  s        credits.account_settings := credits._settings(p_account_id);
+  v_cap    credits.spending_caps;
+  v_spent  bigint;
+  v_around record;
+  v_passed jsonb;
 begin
   for v_cap in select * from credits.spending_caps
                 where account_id = p_account_id and api_key_id in (0, p_api_key_id) order by api_key_id, period loop
-    select starts_at, ends_at into v_starts, v_ends from credits._period(s, v_cap.period, p_at);
-    insert into credits.spend_counters as n (account_id, api_key_id, period, starts_at, spent_micros)
-    values (p_account_id, v_cap.api_key_id, v_cap.period, v_starts, greatest(p_amount_micros, 0))
-    on conflict (account_id, api_key_id, period, starts_at)
+    v_around := credits._period(s, v_cap.period, p_at);
+    insert into credits.spend_counters as n (account_id, api_key_id, period, starts_on, spent_micros)
+    values (p_account_id, v_cap.api_key_id, v_cap.period, v_around.starts_on, greatest(p_amount_micros, 0))
+    on conflict (account_id, api_key_id, period, starts_on)
       do update set spent_micros = greatest(n.spent_micros + p_amount_micros, 0) returning spent_micros into v_spent;
-    if v_spent > v_cap.cap_micros and p_amount_micros > 0 then
-      return jsonb_build_object('cap_micros', v_cap.cap_micros, 'spent_micros', v_spent - p_amount_micros, 'period', v_cap.period,
-                                'resets_at', credits._iso(v_ends), 'api_key_id', nullif(v_cap.api_key_id, 0));
+    if v_spent > v_cap.cap_micros and p_amount_micros > 0 and v_passed is null then
+      v_passed := jsonb_build_object(
+        'cap_micros', v_cap.cap_micros, 'spent_micros', v_spent - p_amount_micros, 'period', v_cap.period,
+        'resets_at', credits._iso(v_around.ends_at), 'api_key_id', nullif(v_cap.api_key_id, 0));
     end if;
   end loop;
-  return null;
+  return v_passed;
+end $$;
+
+-- When, and against which API key's caps, a use counts: what was held counts since it is held, for the key that held it.
+create function credits._counted(t credits.transactions, out at timestamptz, out api_key_id bigint)
+language plpgsql stable set search_path = '' as $$
+begin
+  if t.call_id is not null or t.metadata ? 'hold_id' then
+    select h.created_at, h.api_key_id into at, api_key_id from credits.holds as h
+     where h.id = coalesce((select c.hold_id from credits.calls as c where c.id = t.call_id), credits._bigint(t.metadata ->> 'hold_id'))
+       and h.account_id = t.account_id and h.transaction_seq = t.seq;
+    if found then return; end if;
+  end if;
+  at := coalesce(t.occurred_at, t.created_at);
+  api_key_id := credits._bigint(substring(t.actor from '^key:(\d+)$'));
+end $$;
+
+-- What counts against a cap in a period, from the ledger and the open holds. p_api_key_id 0: of the whole account. Usage may
+-- be dated five minutes ahead, so the first of it may be booked as much earlier.
+create function credits._spent_between(p_account_id bigint, p_api_key_id bigint, p_from timestamptz, p_to timestamptz) returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  v_last  bigint := (select seq from credits.accounts where id = p_account_id);
+  v_first bigint := credits._seq_before(p_account_id, p_from - interval '5 minutes', 0, v_last);
+begin
+  return (select coalesce(sum(-t.amount_micros), 0)
+            from credits.transactions as t cross join lateral credits._counted(t) as c
+           where t.account_id = p_account_id and t.seq > v_first and t.kind = 'use' and c.at >= p_from and c.at < p_to
+             and (p_api_key_id = 0 or c.api_key_id = p_api_key_id)
+             and not exists (select from credits.transactions as r where r.account_id = t.account_id and r.reverses_seq = t.seq))
+       + (select coalesce(sum(h.amount_micros), 0) from credits.holds as h
+           where h.account_id = p_account_id and h.status = 'open' and h.created_at >= p_from and h.created_at < p_to
+             and (p_api_key_id = 0 or h.api_key_id = p_api_key_id));
 end $$;
 
 create function credits._api_key_id() returns bigint
 language sql stable set search_path = '' as $$ select (credits._claims() ->> 'api_key_id')::bigint $$;
 
--- Stores on the account row whether its charges must look at limits.
+-- Stores on the account row whether its charges must look at limits. Who was on a plan once stays marked: usage of that time may
+-- come late.
 create function credits._refresh_limits(p_account_id bigint) returns void
 language sql set search_path = '' as $$
   update credits.accounts as a set has_limits =
     exists (select from credits.spending_caps where account_id = a.id)
-    or (select plan is not null from credits.account_plans where account_id = a.id order by starts_at desc limit 1) is true
+    or exists (select from credits.account_plans where account_id = a.id)
    where a.id = p_account_id
 $$;
 
@@ -217,7 +256,7 @@ begin
   perform credits._require('service', 'super_admin', 'admin');
   v_account := credits._account(p_account_id, 'admin');
   perform from credits.accounts where id = v_account for no key update;
-  if p_plan is not null and not exists (select from credits.plans where catalog = v_catalog and code = p_plan) then
+  if p_plan is not null and not exists (select from credits.plans where catalog = v_catalog and code = p_plan and is_offered) then
     perform credits._raise('LC404', format('There is no plan “%s” in the catalog “%s”.', left(p_plan, 80), v_catalog));
   end if;
   insert into credits.account_plans (account_id, starts_at, catalog, plan, actor)
@@ -236,7 +275,7 @@ create function credits.set_cap(
 declare
   v_account bigint := credits._account(p_account_id, 'manage');
   v_key     bigint := coalesce(p_api_key_id, 0);
-  v_starts  timestamptz;
+  v_around  record;
 begin
   if p_period is null or p_period not in ('day', 'month') or p_cap_micros < 0 then
     perform credits._raise('LC400', 'A cap is for the day or the month, and 0 or more credits (nothing: no cap).');
@@ -245,15 +284,14 @@ begin
     perform credits._raise('LC404', 'There is no such API key of this account.');
   end if;
   perform from credits.accounts where id = v_account for no key update;
-  v_starts := (credits._period(credits._settings(v_account), p_period, credits._now())).starts_at;
   delete from credits.spending_caps where account_id = v_account and api_key_id = v_key and period = p_period;
   if p_cap_micros is not null then
+    v_around := credits._period(credits._settings(v_account), p_period, credits._now());
     insert into credits.spending_caps (account_id, api_key_id, period, cap_micros) values (v_account, v_key, p_period, p_cap_micros);
-    insert into credits.spend_counters (account_id, api_key_id, period, starts_at, spent_micros)
-    select v_account, v_key, p_period, v_starts, coalesce(sum(-t.amount_micros), 0)::bigint from credits.transactions as t
-     where t.account_id = v_account and t.kind in ('use', 'reversal') and t.operation_id is not null and t.created_at >= v_starts
-       and (v_key = 0 or t.actor = 'key:' || v_key)
-    on conflict (account_id, api_key_id, period, starts_at) do update set spent_micros = excluded.spent_micros;
+    insert into credits.spend_counters (account_id, api_key_id, period, starts_on, spent_micros)
+    values (v_account, v_key, p_period, v_around.starts_on,
+            credits._spent_between(v_account, v_key, v_around.starts_at, v_around.ends_at))
+    on conflict (account_id, api_key_id, period, starts_on) do update set spent_micros = excluded.spent_micros;
   end if;
   perform credits._refresh_limits(v_account);
   perform credits._audit('set_cap', v_account, jsonb_build_object('period', p_period, 'cap_micros', p_cap_micros,
@@ -290,14 +328,19 @@ begin
   return (select to_jsonb(s) from credits.account_settings as s where account_id = v_account);
 end $$;
 
--- The plans of a catalog file. A changed allowance counts at once: what was used this month stays used.
+-- The plans of a catalog file. A changed allowance counts at once: what was used this month stays used. A plan that is no longer
+-- in the file is no longer given to anybody; who has it keeps it.
 create function credits._load_plans(p_catalog text, p_plans jsonb) returns void
 language plpgsql set search_path = '' as $$
 begin
+  update credits.plans set is_offered = false where catalog = p_catalog and is_offered
+     and code not in (select e ->> 'code' from jsonb_array_elements(p_plans) as e);
   insert into credits.plans (catalog, code, name, position)
   select p_catalog, e.value ->> 'code', e.value ->> 'name', e.ordinality
     from jsonb_array_elements(p_plans) with ordinality as e
-  on conflict (catalog, code) do update set name = excluded.name, position = excluded.position;
+  on conflict (catalog, code) do update set name = excluded.name, position = excluded.position, is_offered = true;
+  delete from credits.plan_allowances as w using jsonb_array_elements(p_plans) as e, credits.operations as o
+   where w.catalog = p_catalog and w.plan = e ->> 'code' and o.id = w.operation_id and not e -> 'allowances' ? o.code;
   insert into credits.plan_allowances (catalog, plan, operation_id, monthly_quantity)
   select p_catalog, e ->> 'code', o.id, w.value::numeric
     from jsonb_array_elements(p_plans) as e cross join lateral jsonb_each_text(e -> 'allowances') as w
@@ -311,7 +354,7 @@ language sql stable set search_path = '' as $$
     select jsonb_agg(jsonb_build_object('code', p.code, 'name', p.name, 'allowances', (
              select coalesce(jsonb_object_agg(o.code, w.monthly_quantity), '{}') from credits.plan_allowances as w
                join credits.operations as o on o.id = w.operation_id where w.catalog = p.catalog and w.plan = p.code))
-           order by p.position) from credits.plans as p where p.catalog = c.code), '[]'))
+           order by p.position) from credits.plans as p where p.catalog = c.code and p.is_offered), '[]'))
     from credits.catalogs as c where c.is_active
 $$;
 
@@ -335,7 +378,7 @@ begin
         from credits.plan_allowances as w join credits.operations as o on o.id = w.operation_id
        cross join lateral credits._period(s, 'month', v_now) as p
         left join credits.allowance_usage as u
-          on u.account_id = v_account and u.operation_id = w.operation_id and u.starts_at = p.starts_at
+          on u.account_id = v_account and u.operation_id = w.operation_id and u.starts_on = p.starts_on
        where w.catalog = v_plan.catalog and w.plan = v_plan.plan),
     'caps', (
       select coalesce(jsonb_agg(jsonb_build_object(
@@ -345,7 +388,7 @@ begin
         from credits.spending_caps as c
        cross join lateral credits._period(s, c.period, v_now) as p
         left join credits.spend_counters as n on n.account_id = c.account_id and n.api_key_id = c.api_key_id
-             and n.period = c.period and n.starts_at = p.starts_at
+             and n.period = c.period and n.starts_on = p.starts_on
        where c.account_id = v_account));
 end $$;
 

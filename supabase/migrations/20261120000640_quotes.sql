@@ -9,7 +9,9 @@ declare
   v_price     credits.prices := credits._price_at(p_operation, v_now, v_account);
   v_unlimited boolean := (select is_unlimited from credits.accounts where id = v_account);
   v_available bigint := credits._spendable(v_account, p_operation, null);
-  v_allowance numeric;
+  v_allowance numeric;  -- left of the month
+  v_included  numeric;  -- how much of the quantity it pays
+  v_gate      text;
   v_cost      bigint;
   v_reason    text;
   v_cap       jsonb;
@@ -17,21 +19,23 @@ declare
 begin
   r.status := case when not credits._quantity_ok(p_quantity) then 'bad_quantity' when v_price.id is null then 'unknown_operation' end;
   if r.status is not null then perform credits._raise_charge_error(r, p_operation); end if;
-  v_allowance := coalesce(credits._allowance_left(v_account, v_price.operation_id, v_now), 0);
-  v_cost := case when v_unlimited or v_allowance >= p_quantity and p_quantity > 0 then 0
-                 else (credits._rate_price(v_price, p_quantity - v_allowance)).cost_micros end;
+  v_allowance := case when v_unlimited then 0 else coalesce(credits._allowance_left(v_account, v_price.operation_id, v_now), 0) end;
+  v_included := least(v_allowance, p_quantity);
+  v_gate := case when v_unlimited then 'unlimited' when v_included = 0 then 'credits' when v_included < p_quantity then 'mixed'
+                 else 'allowance' end;
+  v_cost := case when v_gate in ('unlimited', 'allowance') then 0
+                 else (credits._rate_price(v_price, p_quantity - v_included)).cost_micros end;
   v_cap := credits._cap_reached(v_account, credits._api_key_id(), v_now, v_cost);
   v_reason := case when v_unlimited then 'unlimited' when v_cap is not null then 'limit_reached'
-                   when v_cost > v_available then 'insufficient_credits' when v_cost = 0 and v_allowance > 0 then 'allowance'
+                   when v_cost > v_available then 'insufficient_credits' when v_gate = 'allowance' then 'allowance'
                    else 'enough_credits' end;
   return jsonb_build_object(
     'allowed', v_reason not in ('limit_reached', 'insufficient_credits'), 'reason', v_reason, 'cost_micros', v_cost,
     'available_micros', v_available, 'price_id', v_price.id, 'cap', v_cap, 'measure',
     (select measure from credits.operations where id = v_price.operation_id),
-    'pays_from', case when v_reason in ('limit_reached', 'insufficient_credits') then null when v_unlimited then 'unlimited'
-                      when v_cost = 0 and v_allowance > 0 then 'allowance' when v_allowance > 0 then 'mixed' else 'credits' end,
+    'pays_from', case when v_reason not in ('limit_reached', 'insufficient_credits') then v_gate end,
     'pays', jsonb_build_object(
-      'allowance_quantity', least(v_allowance, p_quantity),
+      'allowance_quantity', v_included,
       'promotional_micros', credits._would_draw(v_account, p_operation, least(v_cost, v_available), true),
       'paid_micros', credits._would_draw(v_account, p_operation, least(v_cost, v_available), false)),
     'covers_quantity', case when not v_unlimited
@@ -44,7 +48,7 @@ language plpgsql stable set search_path = '' as $$
 begin
   return greatest(credits._allowance(p_account_id, p_operation_id, p_at) - coalesce((
     select used from credits.allowance_usage where account_id = p_account_id and operation_id = p_operation_id
-       and starts_at = (credits._period(credits._settings(p_account_id), 'month', p_at)).starts_at), 0), 0);
+       and starts_on = (credits._period(credits._settings(p_account_id), 'month', p_at)).starts_on), 0), 0);
 end $$;
 
 -- The cap that an amount would pass, as _count_spend answers it; null when none.
@@ -56,7 +60,7 @@ begin
                                     'resets_at', credits._iso(p.ends_at), 'api_key_id', nullif(c.api_key_id, 0))
             from credits.spending_caps as c cross join lateral credits._period(s, c.period, p_at) as p
             left join credits.spend_counters as n on n.account_id = c.account_id and n.api_key_id = c.api_key_id
-                 and n.period = c.period and n.starts_at = p.starts_at
+                 and n.period = c.period and n.starts_on = p.starts_on
            where c.account_id = p_account_id and c.api_key_id in (0, p_api_key_id)
              and coalesce(n.spent_micros, 0) + p_amount_micros > c.cap_micros and p_amount_micros > 0
            order by c.api_key_id, c.period limit 1);
@@ -70,7 +74,7 @@ begin
   return (select min(greatest(c.cap_micros - coalesce(n.spent_micros, 0), 0))
             from credits.spending_caps as c cross join lateral credits._period(s, c.period, p_at) as p
             left join credits.spend_counters as n on n.account_id = c.account_id and n.api_key_id = c.api_key_id
-                 and n.period = c.period and n.starts_at = p.starts_at
+                 and n.period = c.period and n.starts_on = p.starts_on
            where c.account_id = p_account_id and c.api_key_id in (0, p_api_key_id));
 end $$;
 

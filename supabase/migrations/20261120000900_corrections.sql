@@ -132,6 +132,7 @@ declare
   v_entry record;
   v_draws credits.draw[] := '{}';
   v_owed  bigint;
+  v_counted record;
 begin
   for v_entry in select grant_id, -amount_micros as back from credits.all_entries
                   where account_id = a.id and seq = t.seq order by position loop
@@ -161,11 +162,9 @@ begin
   v_row.allowance_quantity := -t.allowance_quantity;
   if t.kind = 'use' then
     a.used_micros := a.used_micros + t.amount_micros;
-    perform credits._give_allowance(a.id, t.operation_id, coalesce(t.occurred_at, t.created_at), t.allowance_quantity);
-    if a.has_limits then
-      perform credits._count_spend(a.id, credits._bigint(substring(t.actor from '^key:(\d+)$')),
-                                   coalesce(t.occurred_at, t.created_at), t.amount_micros);
-    end if;
+    v_counted := credits._counted(t);
+    perform credits._give_allowance(a.id, t.operation_id, v_counted.at, t.allowance_quantity);
+    if a.has_limits then perform credits._count_spend(a.id, v_counted.api_key_id, v_counted.at, t.amount_micros); end if;
   end if;
   return credits._record(a, 'reversal', -t.amount_micros, v_draws, v_row);
 end $$;
