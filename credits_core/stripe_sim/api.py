@@ -39,13 +39,16 @@ def run(ctx: Context, method: str, path: str, form: str) -> tuple[int, Obj, bool
             )
         return int(kept[1]), json.loads(kept[2]), True
     status, body = 200, {}
+    ctx.store.db.execute("savepoint attempt")
     try:
         body = endpoint.action(ctx, given, *match.groups())
         for expansion in given.get("expand", []):
             expand(ctx, body, expansion)
     except StripeFault as fault:
         if not fault.keeps_effects:
-            raise
+            if fault.status != 402:
+                raise
+            ctx.store.db.execute("rollback to attempt")  # declined, and nothing is changed
         status, body = fault.status, fault.body
     if key:
         ctx.store.db.execute(

@@ -23,9 +23,7 @@ def charge_period(ctx: Context, subscription: Obj, reason: str, behavior: str | 
     if behavior != "default_incomplete":
         intent = attempt(ctx, invoice, off_session=True)
         if intent and intent["status"] != "succeeded" and behavior == "error_if_incomplete":
-            payments.raise_if_declined(intent)
-            raise StripeFault("The payment needs authentication.", status=402, kind="card_error",
-                              code="subscription_payment_intent_requires_action")  # fmt: skip
+            raise _as_if_not_tried(intent)
     subscription = _existing(ctx, subscription["id"])
     if subscription["status"] == "incomplete":
         ctx.at(ctx.store.now() + INCOMPLETE_SECONDS, "incomplete", subscription["id"])
@@ -151,6 +149,17 @@ def give_up_incomplete(ctx: Context, subscription_id: str) -> None:
 def subscription_of(invoice: Obj) -> str:
     """The subscription an invoice belongs to."""
     return str(invoice["parent"]["subscription_details"]["subscription"])
+
+
+def _as_if_not_tried(intent: Obj) -> StripeFault:
+    error = intent["last_payment_error"] or {}
+    return StripeFault(
+        error.get("message", "The payment needs authentication."),
+        status=402,
+        kind="card_error",
+        code=error.get("code", "subscription_payment_intent_requires_action"),
+        decline_code=error.get("decline_code"),
+    )
 
 
 def _draft(ctx: Context, subscription: Obj, reason: str) -> Obj:
