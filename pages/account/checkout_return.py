@@ -18,6 +18,7 @@ PLACEHOLDER = (
     "{CHECKOUT_SESSION_ID}"  # what Stripe replaces; arriving here as it is, somebody opened the pattern
 )
 REFRESH_SECONDS = 3
+SEEN = "seen_as_credited"  # the purchase this tab was told about
 WAITING = ("processing", "open", "created")
 STATES = {
     "credited": (
@@ -118,11 +119,13 @@ def page() -> None:
                 "No purchase to show",
                 "This address is where the payment page sends you back. Choose a package to start.",
             )
-            st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
+            with st.container(horizontal_alignment="center"):
+                st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
     else:
         purchase = fulfillment.fulfill(get_runtime(), person.identity, session_id)
-        if purchase["newly_credited"]:
-            st.rerun()  # once, for the balance in the sidebar: the next look is no longer the first
+        if purchase["status"] == "credited" and st.session_state.get(SEEN) != session_id:
+            st.session_state[SEEN] = session_id
+            st.rerun()  # once: the sidebar was drawn before, and whoever credited it may have come in between
         if purchase["status"] in WAITING:
             follow(session_id)
         else:

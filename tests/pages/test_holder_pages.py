@@ -234,6 +234,21 @@ def test_the_return_page_credits_and_shows_the_new_balance(
     assert "<dt>New balance</dt><dd>29.55 credits</dd>" in texts(tab)
 
 
+def test_the_sidebar_has_the_new_balance_also_when_a_webhook_came_in_between(
+    browser: Browser, holder: Identity, buy: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought: list[dict[str, Any]] = []
+
+    def credited_by_another(*_: object) -> dict[str, Any]:
+        if not bought:  # after the sidebar was drawn
+            bought.append({**buy(holder, "usd_10"), "newly_credited": False})
+        return bought[0]
+
+    monkeypatch.setattr(fulfillment, "fulfill", credited_by_another)
+    tab = browser.open("account/checkout_return.py", session_id="cs_test_1")
+    assert "<span>Available</span><b>29.55</b>" in texts(tab)
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [
