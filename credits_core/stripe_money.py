@@ -19,6 +19,11 @@ from credits_core.stripe_states import (
 )
 
 _PAGE = 100
+_REVERSAL_EVENTS = (
+    "charge.refunded", "charge.refund.updated", "refund.created", "refund.updated", "refund.failed",
+    "charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated",
+)  # fmt: skip
 _WORST_FIRST = ("lost", "open", "won", "inquiry", "closed")
 
 
@@ -57,6 +62,14 @@ class StripeMoney:
         """All refunds of a payment or charge, newest first."""
         where = {"payment_intent" if payment.startswith("pi_") else "charge": payment}
         return [refund_state(found) for found in self._walk(lambda v1, p: v1.refunds.list(p), where)]
+
+    def changed_payments(self, since: int, until: int | None = None) -> list[str]:
+        """The payments whose refunds or disputes changed in that time (at most 30 days ago), each once, oldest change
+        first."""
+        where = {**_between(since, until), "types": list(_REVERSAL_EVENTS)}
+        events = self._walk(lambda v1, p: v1.events.list(p), where)
+        payments = [event["data"]["object"].get("payment_intent") for event in events]
+        return [payment for payment in dict.fromkeys(payments[::-1]) if payment is not None]
 
     def dispute(self, dispute_id: str) -> DisputeState:
         """What a dispute has come to."""

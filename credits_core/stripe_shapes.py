@@ -67,6 +67,32 @@ class StripeEvent:
     object_id: str | None
     payload: dict[str, Any] = field(repr=False)
 
+    @property
+    def payment_intent_id(self) -> str | None:
+        """The payment the event is about: of an intent, a session, a charge, a refund or a dispute."""
+        if (self.object_id or "").startswith("pi_"):
+            return self.object_id
+        return self._named("payment_intent")
+
+    @property
+    def customer_id(self) -> str | None:
+        """The customer the event is about, if any."""
+        return self.object_id if (self.object_id or "").startswith("cus_") else self._named("customer")
+
+    @property
+    def subscription_id(self) -> str | None:
+        """The subscription the event is about: of itself, an invoice or a session."""
+        if (self.object_id or "").startswith("sub_"):
+            return self.object_id
+        parent = self.payload["data"]["object"].get("parent")
+        details = (parent.get("subscription_details") if isinstance(parent, dict) else None) or {}
+        found = details.get("subscription")
+        return found if isinstance(found, str) else self._named("subscription")
+
+    def _named(self, name: str) -> str | None:
+        found = self.payload["data"]["object"].get(name)
+        return found if isinstance(found, str) else None
+
 
 def session_params(purchase: Mapping[str, Any], success_url: str, cancel_url: str) -> dict[str, Any]:
     """What Stripe is asked for a purchase row with the hosted page. The price is the row's, or the synced one.

@@ -85,7 +85,11 @@ class StripeSubscriptions:
             "items": [{"id": item_id, "price": price_id}],
             "proration_behavior": "none",
         }
-        params |= {"billing_cycle_anchor": "now", "payment_behavior": "error_if_incomplete"} if now else {}
+        params |= (
+            {"billing_cycle_anchor": {"type": "now"}, "payment_behavior": "error_if_incomplete"}
+            if now
+            else {}
+        )
         options = {"idempotency_key": key}
         made = self._stripe.attempt(lambda v1: v1.subscriptions.update(subscription_id, params, options))
         if not isinstance(made, Declined):
@@ -222,10 +226,17 @@ def _intent_of(invoice: Mapping[str, Any]) -> str | None:
     return payment_intent
 
 
+_NEEDS_OWNER = (
+    "authentication_required",
+    "invoice_payment_intent_requires_action",
+    "subscription_payment_intent_requires_action",
+)
+
+
 def _declined(error: Mapping[str, Any]) -> ChargeState:
     if error.get("payment_intent"):
         return charge_state(error["payment_intent"])
-    needs_action = "action" in str(error.get("code"))
+    needs_action = error.get("code") in _NEEDS_OWNER
     return ChargeState(
         None, "requires_action" if needs_action else "declined", 0, "", None,
         code=error.get("code"), decline_code=error.get("decline_code"), message=error.get("message"),

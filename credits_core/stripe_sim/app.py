@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from credits_core.stripe_sim import control, guard, hosted_page
+from credits_core.stripe_sim import billing_page, control, guard, hosted_page
 from credits_core.stripe_sim.errors import StripeFault
 from credits_core.stripe_sim.simulator import Simulator
 from credits_core.stripe_sim.store import Obj
@@ -26,7 +26,7 @@ _METHODS = ["GET", "POST", "DELETE"]
 def create_app(simulator: Simulator) -> Starlette:
     """The routes: the API below `v1/`, the hosted pages, the control plane. Mount it as `Mount("/sim", app)`."""
     routes = [Route("/v1/{path:path}", partial(_api, simulator), methods=_METHODS)]
-    routes += hosted_page.routes(simulator)
+    routes += [*hosted_page.routes(simulator), *billing_page.routes(simulator)]
     for path, action in control.ROUTES.items():
         routes.append(Route(f"/control/{path}", _control(simulator, action), methods=["GET", "POST"]))
     return Starlette(routes=routes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from credits_core.stripe_sim import invoices, methods, payments
+from credits_core.stripe_sim import attempts, invoices, methods, payments
 from credits_core.stripe_sim.errors import StripeFault
 from credits_core.stripe_sim.events import Context
 from credits_core.stripe_sim.store import Obj
@@ -102,7 +102,7 @@ def attempt(ctx: Context, invoice: Obj, *, off_session: bool, method_id: str | N
         _failed(ctx, invoice)
         return intent
     method, card = methods.resolve(ctx, chosen, invoice["customer"])
-    intent = payments.present_card(
+    intent = attempts.present_card(
         ctx,
         intent["id"],
         card,

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from credits_core.stripe_sim import balance, cards, disputes, payments, refunds, session_flow, sessions
+from credits_core.stripe_sim import (
+    attempts,
+    balance,
+    cards,
+    disputes,
+    payments,
+    refunds,
+    session_flow,
+    sessions,
+)
 from credits_core.stripe_sim.errors import StripeFault, missing
 from credits_core.stripe_sim.events import Context
 from credits_core.stripe_sim.simulator import Simulator
@@ -37,7 +46,7 @@ def pay_session(sim: Simulator, base: str, body: Body, session_id: str) -> Obj:
 def pay_intent(sim: Simulator, base: str, body: Body, intent_id: str) -> Obj:
     """Confirm a PaymentIntent as Stripe.js would with the client secret; the body is that of `pay_session`."""
     with sim.change(base) as ctx:
-        intent = payments.present_card(ctx, intent_id, _card(body), return_url=None, email=body.get("email"))
+        intent = attempts.present_card(ctx, intent_id, _card(body), return_url=None, email=body.get("email"))
         intent = _challenge(ctx, session_flow.follow_up(ctx, intent), body)
     payments.raise_if_declined(intent)
     return intent

@@ -106,7 +106,7 @@ def payment(session: Obj, items: list[Obj], error: str | None, email: str | None
         email=escape(email or session["customer_email"] or ""),
         invalid=' aria-invalid="true"' if error else "",
     )
-    return _page("Save a card" if saving else f"Pay {total}", body, "checkout")
+    return page_of("Save a card" if saving else f"Pay {total}", body, "checkout")
 
 
 def _sums(session: Obj, items: list[Obj]) -> str:
@@ -134,10 +134,10 @@ def _sums(session: Obj, items: list[Obj]) -> str:
 def challenge(intent: Obj) -> str:
     """The bank's page for 3-D Secure."""
     if intent["object"] == "setup_intent":
-        return _page("Confirm your card", _CHALLENGE.substitute(what="that this card may be saved"))
+        return page_of("Confirm your card", _CHALLENGE.substitute(what="that this card may be saved"))
     total = escape(format_money(intent["amount"], intent["currency"]))
     what = f"this payment of <strong>{total}</strong>"
-    return _page("Confirm your payment", _CHALLENGE.substitute(what=what))
+    return page_of("Confirm your payment", _CHALLENGE.substitute(what=what))
 
 
 def receipt(charge: Obj) -> str:
@@ -150,69 +150,7 @@ def receipt(charge: Obj) -> str:
     ]
     if charge["amount_refunded"]:
         lines.insert(1, ("Refunded", format_money(charge["amount_refunded"], currency)))
-    return _page("Receipt", f'<section class="card"><h1>Receipt</h1>{_table(lines)}</section>')
-
-
-def invoice(found: Obj) -> str:
-    """An invoice: its lines, tax, and whether it is paid; an open one can be paid with a card."""
-    currency = found["currency"]
-    lines = [(line["description"], format_money(line["amount"], currency)) for line in found["lines"]["data"]]
-    lines += [("Tax", format_money(tax["amount"], currency)) for tax in found["total_taxes"]]
-    lines += [("Total", format_money(found["total"], currency)), ("Status", found["status"])]
-    form = _INVOICE_FORM if found["status"] == "open" else ""
-    title = f"Invoice {found['number'] or ''}"
-    return _page(title, f'<section class="card"><h1>{escape(title)}</h1>{_table(lines)}{form}</section>')
-
-
-_INVOICE_FORM = """<form method="post">
-<label for="number">Card number</label>
-<input id="number" name="number" inputmode="numeric" autocomplete="off" maxlength="25" required>
-<div class="pair">
-<div><label for="expiry">Expiry</label>
-<input id="expiry" name="expiry" inputmode="numeric" autocomplete="off" maxlength="7" required></div>
-<div><label for="cvc">CVC</label>
-<input id="cvc" name="cvc" inputmode="numeric" autocomplete="off" maxlength="4" required></div>
-</div>
-<button type="submit">Pay this invoice</button>
-</form>"""
-
-
-def portal(cards: list[Obj], default: str | None, running: list[Obj], back: str | None) -> str:
-    """The billing portal: saved cards and subscriptions, each with its buttons."""
-    rows = "".join(
-        f"<li><span>{escape(instrument(card))}{' (default)' if card['id'] == default else ''}</span>"
-        f"{'' if card['id'] == default else _button('default', card['id'], 'Use by default')}"
-        f"{_button('remove', card['id'], 'Remove')}</li>"
-        for card in cards
-    )
-    plans = "".join(
-        f"<li><span>{escape(_plan(found))}</span>"
-        f"{_button('resume', found['id'], 'Keep it') if found['cancel_at_period_end'] else ''}"
-        f"{'' if found['cancel_at_period_end'] else _button('cancel', found['id'], 'Cancel at the end of the period')}"
-        "</li>"
-        for found in running
-    )
-    link = f'<a class="back" href="{escape(back)}">&larr; Back to the shop</a>' if back else ""
-    body = (
-        f'<section class="card">{link}<h1>Billing</h1><h2>Saved cards</h2>'
-        f'<ul class="items">{rows or "<li>No card is saved.</li>"}</ul><h2>Subscriptions</h2>'
-        f'<ul class="items">{plans or "<li>There is no subscription.</li>"}</ul></section>'
-    )
-    return _page("Billing", body)
-
-
-def _button(action: str, object_id: str, text: str) -> str:
-    return (
-        f'<form method="post" class="inline"><input type="hidden" name="object" value="{escape(object_id)}">'
-        f'<button type="submit" name="action" value="{action}" class="quiet">{escape(text)}</button></form>'
-    )
-
-
-def _plan(subscription: Obj) -> str:
-    price = subscription["items"]["data"][0]["price"]
-    money = format_money(price["unit_amount"], price["currency"])
-    state = "ends with its period" if subscription["cancel_at_period_end"] else subscription["status"]
-    return f"{money} per {price['recurring']['interval']} ({state})"
+    return page_of("Receipt", f'<section class="card"><h1>Receipt</h1>{table(lines)}</section>')
 
 
 def instrument(found: Obj) -> str:
@@ -222,7 +160,8 @@ def instrument(found: Obj) -> str:
     return f"{found['card']['brand'].title()} ending in {found['card']['last4']}"
 
 
-def _table(lines: list[tuple[str, str]]) -> str:
+def table(lines: list[tuple[str, str]]) -> str:
+    """Names and values, one line each."""
     rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in lines)
     return f"<dl>{rows}</dl>"
 
@@ -230,10 +169,11 @@ def _table(lines: list[tuple[str, str]]) -> str:
 def notice(title: str, text: str, link: str | None) -> str:
     """A page with one sentence and, when there is one, the way back to the shop."""
     back = f'<p><a class="back" href="{escape(link)}">Back to the shop</a></p>' if link else ""
-    return _page(
+    return page_of(
         title, f'<section class="card"><h1>{escape(title)}</h1><p>{escape(text)}</p>{back}</section>'
     )
 
 
-def _page(title: str, body: str, kind: str = "single") -> str:
+def page_of(title: str, body: str, kind: str = "single") -> str:
+    """A whole page around a body."""
     return _LAYOUT.substitute(title=escape(title), body=body, kind=kind)

@@ -13,7 +13,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from credits_core.stripe_sim import cards, hosted_html, invoices, payments, portal, session_flow, sessions
+from credits_core.stripe_sim import (
+    cards,
+    hosted_html,
+    session_flow,
+    sessions,
+)
 from credits_core.stripe_sim.errors import StripeFault
 from credits_core.stripe_sim.events import Context
 from credits_core.stripe_sim.session_items import line_items
@@ -30,13 +35,9 @@ Page = Callable[[Simulator, str, str, dict[str, str]], Response]
 def routes(simulator: Simulator) -> list[Route]:
     """The pages' routes, relative to where the simulator is mounted."""
     return [
-        Route("/pay/{id}", _route(simulator, show_payment, pay), methods=["GET", "POST"]),
-        Route(
-            "/challenge/{id}", _route(simulator, show_challenge, answer_challenge), methods=["GET", "POST"]
-        ),
-        Route("/receipts/{id}", _route(simulator, show_receipt, show_receipt)),
-        Route("/invoices/{id}", _route(simulator, show_invoice, pay_invoice), methods=["GET", "POST"]),
-        Route("/portal/{id}", _route(simulator, show_portal, use_portal), methods=["GET", "POST"]),
+        Route("/pay/{id}", route(simulator, show_payment, pay), methods=["GET", "POST"]),
+        Route("/challenge/{id}", route(simulator, show_challenge, answer_challenge), methods=["GET", "POST"]),
+        Route("/receipts/{id}", route(simulator, show_receipt, show_receipt)),
         Route("/static/pay.css", _style),
     ]
 
@@ -53,22 +54,22 @@ def show_payment(sim: Simulator, base: str, session_id: str, _form: dict[str, st
         items = line_items(ctx, session_id)
         known = _intent_of(ctx, session) if session else None
     if session is None:
-        return _notice("No such payment", "Start again from the shop.", None, status=404)
+        return notice("No such payment", "Start again from the shop.", None, status=404)
     if session["status"] == "complete":
-        return _notice("This payment is complete", "Nothing more is to be paid here.", _success(session))
+        return notice("This payment is complete", "Nothing more is to be paid here.", _success(session))
     if session["status"] == "expired":
-        return _notice(
+        return notice(
             "This payment page has expired",
             "No money was taken. Go back to the shop and start again.",
             session["cancel_url"],
         )
-    error = _error_of(known)
-    return _html(hosted_html.payment(session, items, error), session)
+    error = error_of(known)
+    return html(hosted_html.payment(session, items, error), session)
 
 
 def pay(sim: Simulator, base: str, session_id: str, form: dict[str, str]) -> Response:
     """Present the card of the form: on to the shop, to 3-D Secure, or back to the form with the reason."""
-    problem, card = _card_of(form, sim.store.now())
+    problem, card = card_of(form, sim.store.now())
     if form.get("method") == "bank":
         problem, card = None, cards.BANK
     with sim.change(base) as ctx:
@@ -82,7 +83,7 @@ def pay(sim: Simulator, base: str, session_id: str, form: dict[str, str]) -> Res
             session, card = sessions.open_session(ctx, session_id), None
         if card is None:
             items = line_items(ctx, session_id)
-            return _html(
+            return html(
                 hosted_html.payment(session, items, problem, form.get("email")),
                 session,
                 status=422 if problem else 200,
@@ -101,10 +102,10 @@ def show_challenge(sim: Simulator, base: str, intent_id: str, _form: dict[str, s
         intent = ctx.store.any(intent_id)
         session = _session_of(sim, intent)
     if intent is None or intent["status"] != "requires_action":
-        return _notice(
+        return notice(
             "Nothing to confirm", "This payment does not wait for a confirmation.", None, status=404
         )
-    return _html(hosted_html.challenge(intent), session, intent)
+    return html(hosted_html.challenge(intent), session, intent)
 
 
 def answer_challenge(sim: Simulator, base: str, intent_id: str, form: dict[str, str]) -> Response:
@@ -118,7 +119,7 @@ def answer_challenge(sim: Simulator, base: str, intent_id: str, form: dict[str, 
         return RedirectResponse(_success(session) if paid else f"{base}/pay/{session['id']}", 303)
     back = ((before.get("next_action") or {}).get("redirect_to_url") or {}).get("return_url")
     if not back:
-        return _notice("Thank you", "You can close this page and return to the shop.", None)
+        return notice("Thank you", "You can close this page and return to the shop.", None)
     query = urlencode({"payment_intent": intent_id, "payment_intent_client_secret": intent["client_secret"]})
     return RedirectResponse(f"{back}{'&' if '?' in back else '?'}{query}", 303)
 
@@ -128,56 +129,8 @@ def show_receipt(sim: Simulator, base: str, charge_id: str, _form: dict[str, str
     with sim.change(base) as ctx:
         charge = ctx.store.get("charge", charge_id)
     if charge is None or not charge["paid"]:
-        return _notice("No such receipt", "Check the link, or look at your purchases.", None, status=404)
-    return _html(hosted_html.receipt(charge), None)
-
-
-def show_invoice(sim: Simulator, base: str, invoice_id: str, _form: dict[str, str]) -> Response:
-    """An invoice that was finalized."""
-    with sim.change(base) as ctx:
-        found = ctx.store.get("invoice", invoice_id)
-    if found is None or found["status"] == "draft":
-        return _notice("No such invoice", "Check the link, or look at your purchases.", None, status=404)
-    return _html(hosted_html.invoice(found), None)
-
-
-def pay_invoice(sim: Simulator, base: str, invoice_id: str, form: dict[str, str]) -> Response:
-    """Pay an open invoice with the card of the form, which is saved for the next ones."""
-    problem, card = _card_of(form, sim.store.now())
-    if card is None:
-        return _notice("This did not work", problem or "", f"{base}/invoices/{invoice_id}", status=422)
-    with sim.change(base) as ctx:
-        invoice = invoices.existing(ctx, invoice_id)
-        if invoice["status"] == "open":
-            intent = invoices.intent_of(ctx, invoice)
-            moved = payments.present_card(
-                ctx,
-                intent["id"],
-                card,
-                return_url=f"{base}/invoices/{invoice_id}",
-                email=invoice["customer_email"],
-            )
-            session_flow.follow_up(ctx, moved)
-            if moved["status"] == "requires_action":
-                return RedirectResponse(f"{base}/challenge/{moved['id']}", 303)
-            if error := _error_of(moved):
-                return _notice("This card was not charged", error, f"{base}/invoices/{invoice_id}")
-    return RedirectResponse(f"{base}/invoices/{invoice_id}", 303)
-
-
-def show_portal(sim: Simulator, base: str, secret: str, _form: dict[str, str]) -> Response:
-    """Saved cards and subscriptions of the portal session's customer."""
-    with sim.change(base) as ctx:
-        session = portal.session_of(ctx, secret)
-        page = hosted_html.portal(*portal.contents(ctx, session), session["return_url"])
-    return _html(page, None)
-
-
-def use_portal(sim: Simulator, base: str, secret: str, form: dict[str, str]) -> Response:
-    """A button of the portal was pressed."""
-    with sim.change(base) as ctx:
-        portal.act(ctx, portal.session_of(ctx, secret), form.get("action", ""), form.get("object", ""))
-    return RedirectResponse(f"{base}/portal/{secret}", 303)
+        return notice("No such receipt", "Check the link, or look at your purchases.", None, status=404)
+    return html(hosted_html.receipt(charge), None)
 
 
 def _enter_code(ctx: Context, session_id: str, form: dict[str, str]) -> str | None:
@@ -193,14 +146,17 @@ def _intent_of(ctx: Context, session: Obj) -> Obj | None:
     return ctx.store.any(intent_id) if intent_id else None
 
 
-def _error_of(intent: Obj | None) -> str | None:
+def error_of(intent: Obj | None) -> str | None:
+    """Why the last attempt of a PaymentIntent or SetupIntent did not work, if it did not."""
     found = intent or {}
     error = found.get("last_payment_error") or found.get("last_setup_error")
     return error["message"] if error else None
 
 
-def _route(simulator: Simulator, show: Page, act: Page) -> Callable[[Request], object]:
-    async def route(request: Request) -> Response:
+def route(simulator: Simulator, show: Page, act: Page) -> Callable[[Request], object]:
+    """A route that shows a page, or acts on its form; faults become a page with a sentence."""
+
+    async def answer(request: Request) -> Response:
         form: dict[str, str] = {}
         if request.method == "POST":
             raw = await request.body()
@@ -210,12 +166,13 @@ def _route(simulator: Simulator, show: Page, act: Page) -> Callable[[Request], o
         try:
             return await run_in_threadpool(page, simulator, base_of(request), request.path_params["id"], form)
         except StripeFault as fault:
-            return _notice("This did not work", str(fault), None, status=fault.status)
+            return notice("This did not work", str(fault), None, status=fault.status)
 
-    return route
+    return answer
 
 
-def _card_of(form: dict[str, str], now: int) -> tuple[str | None, cards.Card | None]:
+def card_of(form: dict[str, str], now: int) -> tuple[str | None, cards.Card | None]:
+    """What is wrong with the card of a form, or the test card it names."""
     digits = re.sub(r"[\s-]", "", form.get("number", ""))
     if digits not in cards.BY_NUMBER:
         return _UNKNOWN_CARD, None
@@ -237,11 +194,13 @@ def _session_of(sim: Simulator, intent: Obj | None) -> Obj | None:
     return sim.store.get("checkout.session", session_id)
 
 
-def _notice(title: str, text: str, link: str | None, *, status: int = 200) -> Response:
-    return _html(hosted_html.notice(title, text, link), None, status=status)
+def notice(title: str, text: str, link: str | None, *, status: int = 200) -> Response:
+    """A page with one sentence and a way back."""
+    return html(hosted_html.notice(title, text, link), None, status=status)
 
 
-def _html(page: str, session: Obj | None, intent: Obj | None = None, *, status: int = 200) -> Response:
+def html(page: str, session: Obj | None, intent: Obj | None = None, *, status: int = 200) -> Response:
+    """A page under a strict content policy."""
     # Browsers hold redirects after a form to form-action as well, so the shop's own origin has to be named.
     back = (
         session["success_url"]

@@ -17,7 +17,7 @@ SUBSCRIPTION_UPDATE: dict[str, Spec] = {
     "description": str, "metadata": METADATA, "cancel_at_period_end": bool,
     "payment_behavior": ("allow_incomplete", "error_if_incomplete"),
     "proration_behavior": ("always_invoice", "create_prorations", "none"),
-    "billing_cycle_anchor": ("now", "unchanged"),
+    "billing_cycle_anchor": {"type!": ("now", "unchanged")},
     "cancellation_details": {"comment": str, "feedback": (
         "customer_service", "low_quality", "missing_features", "other", "switched_service", "too_complex",
         "too_expensive", "unused")},

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from credits_core.stripe_sim import billing, cards, discounts, methods, payments, setups, subscriptions
+from credits_core.stripe_sim import (
+    attempts,
+    billing,
+    cards,
+    discounts,
+    methods,
+    payments,
+    setups,
+    subscriptions,
+)
 from credits_core.stripe_sim.events import Context
 from credits_core.stripe_sim.session_items import line_items
 from credits_core.stripe_sim.sessions import open_session
@@ -24,7 +33,7 @@ def present_card(ctx: Context, session_id: str, card: cards.Card, email: str | N
         return _complete(ctx, session, email)
     else:
         intent_id = ctx.store.private(session_id)["intent"] or _intent(ctx, session)
-        moved = payments.present_card(ctx, intent_id, card, return_url=session["success_url"], email=email)
+        moved = attempts.present_card(ctx, intent_id, card, return_url=session["success_url"], email=email)
     return follow_up(ctx, moved)
 
 
@@ -50,13 +59,13 @@ def follow_up(ctx: Context, moved: Obj) -> Obj:
 def settle_debit(ctx: Context, intent_id: str, *, succeeds: bool | None = None) -> Obj:
     """The bank's answer to a debit, and what follows from it."""
     before = ctx.store.get("payment_intent", intent_id)
-    moved = payments.settle_debit(ctx, intent_id, succeeds=succeeds)
+    moved = attempts.settle_debit(ctx, intent_id, succeeds=succeeds)
     return follow_up(ctx, moved) if before and before["status"] == "processing" else moved
 
 
 def answer_challenge(ctx: Context, intent_id: str, *, passed: bool) -> Obj:
     """The cardholder's answer to 3-D Secure for a payment or for saving a card, and what follows from it."""
-    answer = setups.answer_challenge if intent_id.startswith("seti_") else payments.answer_challenge
+    answer = setups.answer_challenge if intent_id.startswith("seti_") else attempts.answer_challenge
     return follow_up(ctx, answer(ctx, intent_id, passed=passed))
 
 

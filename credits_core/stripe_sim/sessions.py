@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from credits_core.stripe_sim import discounts, methods, payments, setups
+from credits_core.stripe_sim import attempts, discounts, methods, payments, setups
 from credits_core.stripe_sim.errors import StripeFault, missing, required
 from credits_core.stripe_sim.events import Context
 from credits_core.stripe_sim.session_items import apply_totals, items_of, line_items
@@ -79,7 +79,7 @@ def expire_session(ctx: Context, _params: Params, session_id: str) -> Obj:
     session.update(status="expired", url=None)
     ctx.emit("checkout.session.expired", ctx.store.save(session))
     if intent_id := ctx.store.private(session_id)["intent"]:
-        payments.mark_canceled(ctx, payments.payable(ctx, intent_id), "automatic")
+        payments.mark_canceled(ctx, attempts.payable(ctx, intent_id), "automatic")
     return session
 
 

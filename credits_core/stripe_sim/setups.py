@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from credits_core.stripe_sim import cards, methods, payments
+from credits_core.stripe_sim import attempts, cards, methods
 from credits_core.stripe_sim.errors import StripeFault, missing
 from credits_core.stripe_sim.events import Context
 from credits_core.stripe_sim.store import Obj, new_id
@@ -50,7 +50,7 @@ def present_card(
     setup.update(payment_method=method["id"], last_setup_error=None, next_action=None)
     if card.challenge:
         url = f"{ctx.hosted_base(return_url)}/challenge/{setup_id}"
-        setup.update(status="requires_action", next_action=payments.redirect(return_url, url))
+        setup.update(status="requires_action", next_action=attempts.redirect(return_url, url))
         ctx.emit("setup_intent.requires_action", ctx.store.save(setup))
         return setup
     if card.declined and not card.attaches:

@@ -47,12 +47,15 @@ def start_from_session(ctx: Context, session: Obj, items: list[Obj]) -> None:
 
 def update(ctx: Context, params: Params, subscription_id: str) -> Obj:
     """Change price, card, metadata, or whether it ends with its period. A new price counts from the next period,
-    or from now with `billing_cycle_anchor=now`: then a new period begins and is charged at once."""
+    or from now with `billing_cycle_anchor` now: then a new period begins and is charged at once."""
     subscription = existing(ctx, subscription_id)
     if subscription["status"] in _ENDED:
         raise StripeFault("A canceled subscription can only update its cancellation_details and metadata.")
     items = params.pop("items", [])
-    anchor, behavior = params.pop("billing_cycle_anchor", "unchanged"), params.pop("payment_behavior", None)
+    anchor, behavior = (
+        params.pop("billing_cycle_anchor", {}).get("type"),
+        params.pop("payment_behavior", None),
+    )
     if (items or anchor == "now") and params.get("proration_behavior") != "none":
         raise StripeFault("This simulator knows only proration_behavior none.", param="proration_behavior")
     params.pop("proration_behavior", None)

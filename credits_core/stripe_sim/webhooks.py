@@ -44,6 +44,7 @@ class Sender:
         self._closed = False
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
+        self._http = httpx.Client(timeout=_TIMEOUT_SECONDS)
 
     def poke(self) -> None:
         """Something may be due: let the background thread look (it starts with the first need for it)."""
@@ -61,6 +62,7 @@ class Sender:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=_TIMEOUT_SECONDS + 1)
+        self._http.close()
 
     def send(self, delivery: int, *, retry: bool = False) -> dict[str, Any] | None:
         """Send one delivery now and answer `{event, type, status, http_status}`; the store is not held
@@ -77,7 +79,7 @@ class Sender:
                 return None
             event_id, attempts = taken
             event = self._store.get("event", event_id) or {}
-        http_status = _post(endpoint, body_of(event))
+        http_status = _post(self._http, endpoint, body_of(event))
         ok = 200 <= http_status < 300
         later = _RETRY_SECONDS[attempts] if retry and attempts < len(_RETRY_SECONDS) else None
         status = "delivered" if ok else "pending" if later is not None else "failed"
@@ -103,16 +105,14 @@ class Sender:
                     self.send(delivery, retry=True)
 
 
-def _post(endpoint: dict[str, Any], body: bytes) -> int:
+def _post(http: httpx.Client, endpoint: dict[str, Any], body: bytes) -> int:
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "User-Agent": "Stripe-simulator/1.0",
         "Stripe-Signature": signature(body, endpoint["secret"]),
     }
     try:
-        return httpx.post(
-            endpoint["url"], content=body, headers=headers, timeout=_TIMEOUT_SECONDS
-        ).status_code
+        return http.post(endpoint["url"], content=body, headers=headers).status_code
     except httpx.HTTPError as error:
         _LOG.info("simulated webhook not delivered: %s", type(error).__name__)
         return 0

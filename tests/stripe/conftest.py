@@ -104,12 +104,18 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stripe.HTTPClient._sleep_time_seconds", lambda _self, _retries: 0)
 
 
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=30) as client:
+        yield client
+
+
 @pytest.fixture
-def control(base: str) -> Callable[..., dict[str, Any]]:
+def control(base: str, http: httpx.Client) -> Callable[..., dict[str, Any]]:
     """`control("sessions/cs_.../pay", card="4242424242424242")`: the answer; `expect` another status than 200."""
 
     def call(path: str, /, expect: int = 200, **body: Any) -> dict[str, Any]:
-        answer = httpx.post(f"{base}/control/{path}", json=body)
+        answer = http.post(f"{base}/control/{path}", json=body)
         assert answer.status_code == expect, answer.text
         return answer.json()
 

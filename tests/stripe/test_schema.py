@@ -11,6 +11,8 @@ import pytest
 from stripe._api_version import _ApiVersion
 
 from credits_core.stripe_sim import API_KEY, params
+from credits_core.stripe_sim import params_billing as billed
+from credits_core.stripe_sim.endpoints import ENDPOINTS
 from credits_core.stripe_sim.events import API_VERSION
 from tests.stripe import schema
 from tests.stripe.conftest import CANCEL, SUCCESS
@@ -23,7 +25,32 @@ PARAMETERS = {
     "_price_update_params.PriceUpdateParams": params.PRICE_UPDATE,
     "_price_list_params.PriceListParams": params.PRICE_LIST,
     "_customer_create_params.CustomerCreateParams": params.CUSTOMER_CREATE,
+    "_customer_update_params.CustomerUpdateParams": params.CUSTOMER_UPDATE,
     "_customer_list_params.CustomerListParams": params.CUSTOMER_LIST,
+    "_customer_payment_method_list_params.CustomerPaymentMethodListParams": params.METHODS_OF_CUSTOMER,
+    "_payment_method_list_params.PaymentMethodListParams": params.METHOD_LIST,
+    "_payment_method_attach_params.PaymentMethodAttachParams": params.METHOD_ATTACH,
+    "_payment_method_detach_params.PaymentMethodDetachParams": params.EXPAND,
+    "_setup_intent_list_params.SetupIntentListParams": params.SETUP_LIST,
+    "_refund_update_params.RefundUpdateParams": params.REFUND_UPDATE,
+    "_dispute_update_params.DisputeUpdateParams": params.DISPUTE_UPDATE,
+    "_dispute_close_params.DisputeCloseParams": params.EXPAND,
+    "_subscription_create_params.SubscriptionCreateParams": billed.SUBSCRIPTION_CREATE,
+    "_subscription_update_params.SubscriptionUpdateParams": billed.SUBSCRIPTION_UPDATE,
+    "_subscription_cancel_params.SubscriptionCancelParams": billed.SUBSCRIPTION_CANCEL,
+    "_subscription_list_params.SubscriptionListParams": billed.SUBSCRIPTION_LIST,
+    "_invoice_list_params.InvoiceListParams": billed.INVOICE_LIST,
+    "_invoice_pay_params.InvoicePayParams": billed.INVOICE_PAY,
+    "_invoice_void_invoice_params.InvoiceVoidInvoiceParams": params.EXPAND,
+    "_invoice_payment_list_params.InvoicePaymentListParams": billed.INVOICE_PAYMENT_LIST,
+    "billing_portal._session_create_params.SessionCreateParams": billed.PORTAL_CREATE,
+    "_coupon_create_params.CouponCreateParams": billed.COUPON_CREATE,
+    "_coupon_list_params.CouponListParams": billed.COUPON_LIST,
+    "_promotion_code_create_params.PromotionCodeCreateParams": billed.CODE_CREATE,
+    "_promotion_code_update_params.PromotionCodeUpdateParams": billed.CODE_UPDATE,
+    "_promotion_code_list_params.PromotionCodeListParams": billed.CODE_LIST,
+    "_balance_transaction_list_params.BalanceTransactionListParams": billed.BALANCE_LIST,
+    "_payout_list_params.PayoutListParams": billed.PAYOUT_LIST,
     "checkout._session_create_params.SessionCreateParams": params.SESSION_CREATE,
     "checkout._session_list_params.SessionListParams": params.SESSION_LIST,
     "checkout._session_line_item_list_params.SessionLineItemListParams": params.PAGE,
@@ -88,6 +115,11 @@ def test_parameters_are_stripes_own(name: str) -> None:
     given = {key.rstrip("!"): kind for key, kind in PARAMETERS[name].items()}
     required = {f"{key}!": kind for key, kind in given.items() if f"{key}!" in PARAMETERS[name]}
     assert schema.params_problems(typed, PARAMETERS[name], cls) == [], required
+
+
+def test_no_endpoint_takes_what_is_not_compared() -> None:
+    compared = list(PARAMETERS.values())
+    assert [e.path.pattern for e in ENDPOINTS if e.spec not in compared and e.spec != params.EXPAND] == []
 
 
 def test_api_version_is_the_librarys() -> None:
@@ -204,6 +236,11 @@ def test_errors_have_stripes_shape(base: str) -> None:
         assert answer.json()["error"].keys() <= known
         assert answer.headers["request-id"].startswith("req_")
     assert httpx.get(f"{base}/v1/nothing", headers=headers).status_code == 404
+    card = {"amount": "900", "currency": "usd", "confirm": "true", "payment_method": "pm_card_chargeDeclined"}
+    declined = httpx.post(f"{base}/v1/payment_intents", data=card, headers=headers)
+    assert declined.status_code == 402
+    assert declined.json()["error"].keys() <= known
+    assert declined.json()["error"]["advice_code"] == "try_again_later"
 
 
 def test_the_schema_check_finds_what_is_wrong(session: dict[str, Any]) -> None:
