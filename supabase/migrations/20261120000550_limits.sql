@@ -311,8 +311,8 @@ begin
     perform credits._raise('LC400', 'time_zone must be an IANA name such as Europe/Berlin.');
   elsif p_anchor_day not between 1 and 31 then
     perform credits._raise('LC400', 'anchor_day must be 1 to 31.');
-  elsif cardinality(p_low_balance_micros) > 10 then
-    perform credits._raise('LC400', 'At most 10 levels of warning.');
+  elsif cardinality(p_low_balance_micros) > 10 or exists (select from unnest(p_low_balance_micros) as l where l > 0 is not true) then
+    perform credits._raise('LC400', 'At most 10 levels of warning, each above 0; being out of credits is told always.');
   elsif (p_anchor_day is not null or p_catalog is not null) and credits._role() not in ('service', 'admin', 'super_admin') then
     perform credits._raise('LC403', 'Only an administrator changes the billing day or the prices of an account.');
   elsif p_catalog is not null and not exists (select from credits.catalogs where code = p_catalog) then

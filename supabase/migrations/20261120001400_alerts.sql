@@ -13,7 +13,8 @@ create unique index alerts_by_account on credits.alerts (account_id, id);
 create table credits.alert_state (
   account_id  bigint primary key references credits.accounts (id),
   seq         bigint not null,
-  below_micros bigint          -- null: above all levels
+  below_micros bigint,         -- null: above all levels
+  looked_at   timestamptz not null
 ) with (fillfactor = 70);
 
 alter table credits.alerts enable row level security;
@@ -23,8 +24,20 @@ create policy alerts_read on credits.alerts for select to authenticated
 create policy alert_state_read on credits.alert_state for select to authenticated using ((select credits._is_staff()));
 grant select on credits.alerts, credits.alert_state to authenticated, service_role;
 
--- Looks at accounts whose ledger moved since the last time. Going below a level tells it, coming back above arms it again.
--- Accounts that never had credits are not warned. Security definer: only functions write alerts.
+-- The most that was available after any of an account's transactions in a range. Credits that come back to an expired grant and
+-- expire at the same instant were never there.
+create function credits._most_available(p_account_id bigint, p_after_seq bigint, p_last_seq bigint) returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select max(t.available_after_micros) from credits.transactions as t
+           where t.account_id = p_account_id and t.seq > p_after_seq and t.seq <= p_last_seq
+             and not exists (select from credits.transactions as n
+                              where n.account_id = t.account_id and n.seq = t.seq + 1 and n.created_at = t.created_at
+                                and n.kind = 'expiry'));
+end $$;
+
+-- Looks at accounts whose ledger moved since the last time, those longest unlooked at first. Going below a level tells it,
+-- once; having been above arms it again. Who was never above one is not told of it. Security definer: only functions write alerts.
 create function credits.detect_alerts(p_limit int default 1000) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -35,22 +48,42 @@ begin
   perform credits._require('service');
   if not pg_try_advisory_xact_lock(hashtext('credits.detect_alerts')) then return '{"alerts": 0, "busy": true}'; end if;
   for v_account in
-    select a.id, a.seq, a.posted_micros - a.held_micros as available, s.below_micros, s.account_id is null as is_new,
-           (credits._settings(a.id)).low_balance_micros || 0::bigint as levels
+    select a.id, a.seq, a.posted_micros - a.held_micros as available, a.has_limits, coalesce(s.seq, 0) as seen_seq,
+           s.below_micros, s.account_id is null as is_new, (credits._settings(a.id)).low_balance_micros || 0::bigint as levels
       from credits.accounts as a left join credits.alert_state as s on s.account_id = a.id
-     where a.seq > coalesce(s.seq, 0) and not a.is_unlimited order by a.id limit least(p_limit, 10000)
+     where a.seq > coalesce(s.seq, 0) and not a.is_unlimited order by s.looked_at nulls first, a.id limit least(p_limit, 10000)
   loop
-    v_below := (select min(l) from unnest(v_account.levels) as l where v_account.available < l or (l = 0 and v_account.available <= 0));
-    if v_below is not null and (v_account.below_micros is null or v_below < v_account.below_micros) then
+    v_below := (select min(l) from unnest(v_account.levels) as l where v_account.available < greatest(l, 1));
+    if v_below is not null and (
+         not v_account.is_new and v_below < coalesce(v_account.below_micros, v_below + 1)
+         or credits._most_available(v_account.id, v_account.seen_seq, v_account.seq) >= greatest(v_below, 1)) then
       insert into credits.alerts (account_id, kind, detail, created_at)
       values (v_account.id, case when v_below = 0 then 'out_of_credits' else 'low_balance' end,
               jsonb_build_object('level_micros', v_below, 'available_micros', v_account.available), credits._now());
       v_n := v_n + 1;
     end if;
-    insert into credits.alert_state (account_id, seq, below_micros) values (v_account.id, v_account.seq, v_below)
-    on conflict (account_id) do update set seq = excluded.seq, below_micros = excluded.below_micros;
+    if v_account.has_limits then v_n := v_n + credits._tell_allowances(v_account.id); end if;
+    insert into credits.alert_state (account_id, seq, below_micros, looked_at)
+    values (v_account.id, v_account.seq, v_below, credits._now())
+    on conflict (account_id) do update set seq = excluded.seq, below_micros = excluded.below_micros, looked_at = excluded.looked_at;
   end loop;
   return jsonb_build_object('alerts', v_n);
+end $$;
+
+-- Tells which allowances are used to 80 % or used up, each once a month; answers how many it told.
+create function credits._tell_allowances(p_account_id bigint) returns int
+language plpgsql set search_path = '' as $$
+declare v_n int;
+begin
+  insert into credits.alerts (account_id, kind, detail, created_at)
+  select p_account_id, 'allowance_' || (w ->> 'level'), w - 'level' - 'remaining', credits._now()
+    from jsonb_array_elements(credits.limits(p_account_id) -> 'allowances') as w
+   where w ->> 'level' <> 'ok' and not exists (
+           select from credits.alerts as x
+            where x.account_id = p_account_id and x.kind in ('allowance_reached', 'allowance_' || (w ->> 'level'))
+              and x.detail @> (w - 'level' - 'remaining' - 'used'));
+  get diagnostics v_n = row_count;
+  return v_n;
 end $$;
 
 create function credits.alerts(

@@ -19,11 +19,14 @@ SIGNED_IN = """
     mark_alerts_read me place_hold purchase purchase_quote purchase_status purchases rehearse_prices
     release_hold reverse revoke_api_key set_account_settings set_cap set_plan set_price set_provider_cost
     start_call transactions usage_analytics use use_batch
+    auto_reload campaigns create_campaign customer decide_refund refund_preview refunds request_refund
+    set_auto_reload switch_auto_reload switch_campaign
     _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
     _check_adjustment _check_days _closing_balances _cursor _hold_json _level _month_so_far _overview_days
     _own_account _period _purchase_answer _purchase_json _raise_charge_error _require_scope _run_out _sales
-    _seq_before _settings _spendable _timestamptz _today _top_accounts _transaction_json _usage_days
+    _attempt_json _campaign_json _left_of_purchase _owner_only _paid_cents _refund_json _refund_limit_cents
+    _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable _timestamptz _today _top_accounts _transaction_json _usage_days
     _usage_json _uuid _would_draw _zone
 """
 SERVICE_ALONE = """
@@ -31,15 +34,19 @@ SERVICE_ALONE = """
     fail_purchase finish_job finish_stripe_event fulfill_purchase load_catalog open_purchase
     purchases_to_poll record_stripe_event report_call revoke_session rollup_usage session set_stripe_price
     settle_abandoned_calls update_session user_by_email verify
+    claim_auto_reloads claim_refunds converge_purchase finish_auto_reload purchase_of_payment record_refund
+    set_customer
 """
 NOBODY = """
-    _acting_for _add_price _api_key_json _append_only _apply_gates _audit _batch_result _book_expired
+    _acting_for _add_price _api_key_json _apply_code _approve_refund _check_refund _claw_back _converge_dispute
+    _converge_refund _dispute_is_short _draw_purchase _follow_redemption _open_attempt _purchase_terms _recover_debt
+    _replayed_purchase _return_recovered _share_of_purchase _undo _append_only _apply_gates _audit _batch_result _book_expired
     _capture_answer _charge _charge_carefully _charge_together _check_call_text _check_hold_time _check_key
     _close_call _close_ledger _close_reported _count_spend _counted _credit_purchase _debt_of_holds _draw _drawn _empty_hold
     _give_allowance _grant _grow_hold _hold_event _hold_first_slice _hold_next_slice _hold_nothing _load_plans _lock_call
-    _lock_hold _merge_draws _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events
+    _lock_hold _merge_draws _most_available _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events
     _record _refresh_limits _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _spent_between
-    _sync_user _take_allowance _transaction_answer _undraw _unknown_call
+    _sync_user _take_allowance _tell_allowances _transaction_answer _undraw _unknown_call
 """
 RIGHTS = {
     ("anon", "authenticated", "service_role"): EVERYBODY,
@@ -49,7 +56,7 @@ RIGHTS = {
 }
 # Tables that anybody may read, those whose rows only staff see, and those nobody reads at all; all others show people their own.
 PUBLIC_TABLES = "catalogs operations packages plan_allowances plans price_components prices".split()
-STAFF_TABLES = "alert_state audit_log jobs package_stripe provider_costs stripe_events".split()
+STAFF_TABLES = "alert_state audit_log campaigns jobs package_stripe provider_costs stripe_events".split()
 CLOSED_TABLES = "api_keys sessions".split()
 
 
@@ -94,7 +101,9 @@ def test_every_function_has_a_fixed_search_path_and_the_definers_are_api(
         " from pg_proc where pronamespace = 'credits'::regnamespace"
     )
     assert [f["name"] for f in functions if 'search_path=\\"\\"' not in f["settings"]] == []
-    checks = ("credits._require(", "credits._account(", "credits._lock_hold(", "credits._lock_call(")
+    checks = tuple(
+        f"credits.{check}(" for check in ("_require", "_account", "_lock_hold", "_lock_call", "_owner_only")
+    )
     unchecked = {
         f["name"] for f in functions if f["definer"] and not any(check in f["source"] for check in checks)
     }
