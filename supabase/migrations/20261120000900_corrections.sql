@@ -1,8 +1,10 @@
 -- Corrections: adjustments by an administrator, reversals to the very same grants, booking of expired grants.
 
--- Adds (positive) or removes (negative) credits with a reason. Security definer: only functions write the ledger.
+-- Adds (positive) or removes (negative) credits with a reason. What is added can have an end, and be for some operations alone;
+-- what is removed comes from credits that are open to all. Security definer: only functions write the ledger.
 create function credits.adjust(
-  p_account_id bigint, p_amount_micros bigint, p_reason text, p_idempotency_key text, p_expires_at timestamptz default null
+  p_account_id bigint, p_amount_micros bigint, p_reason text, p_idempotency_key text, p_expires_at timestamptz default null,
+  p_operations text[] default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   v_account bigint;
@@ -16,11 +18,13 @@ begin
   v_account := credits._account(p_account_id, 'admin');
   perform credits._check_key(p_idempotency_key);
   perform credits._check_adjustment(p_amount_micros, p_reason);
+  p_operations := credits._check_operations(p_operations, p_amount_micros);
   perform from credits.accounts where id = v_account for no key update;
   select * into t from credits.transactions where account_id = v_account and idempotency_key = p_idempotency_key;
   if found then
+    select * into v_grant from credits.grants where id = t.grant_id and p_amount_micros > 0;
     if t.kind <> 'adjustment' or t.amount_micros <> p_amount_micros or t.reason <> trim(p_reason)
-       or (p_amount_micros > 0 and coalesce(p_expires_at, 'infinity') <> (select expires_at from credits.grants where id = t.grant_id)) then
+       or v_grant.expires_at <> coalesce(p_expires_at, 'infinity') or v_grant.operations is distinct from p_operations then
       perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
     end if;
     return credits._transaction_answer(t, true);
@@ -37,6 +41,7 @@ begin
     v_grant.is_promotional := true;
     v_grant.granted_micros := p_amount_micros;
     v_grant.expires_at := p_expires_at;
+    v_grant.operations := p_operations;
     v_grant.reason := v_row.reason;
     a := credits._grant(a, 'adjustment', v_grant, v_row);
   else
@@ -63,6 +68,22 @@ begin
   if length(trim(coalesce(p_reason, ''))) not between 3 and 500 then
     perform credits._raise('LC400', 'Say why, in 3 to 500 characters: the reason stays in the ledger.');
   end if;
+end $$;
+
+-- The operations that a gift is for, each once and in order; null: for all.
+create function credits._check_operations(p_operations text[], p_amount_micros bigint) returns text[]
+language plpgsql stable set search_path = '' as $$
+declare v_known text[];
+begin
+  if p_operations is null then return null; end if;
+  select array_agg(code order by code) into v_known from credits.operations where code = any (p_operations);
+  if v_known is null or not p_operations <@ v_known then
+    perform credits._raise('LC400', 'Name operations that there are, at least one, or none for credits that pay for everything.',
+                           jsonb_build_object('operations', p_operations));
+  elsif p_amount_micros < 0 then
+    perform credits._raise('LC400', 'Only credits that are added can be for some operations; reverse a gift to take it back.');
+  end if;
+  return v_known;
 end $$;
 
 create function credits._transaction_answer(t credits.transactions, p_replayed boolean) returns jsonb
@@ -228,40 +249,39 @@ begin
   return jsonb_build_object('accounts', v_n);
 end $$;
 
--- Gives what is left of a grant (or what expired of it) a later end: a new grant like the old one takes it over, at the
--- same cost; the old row stays as it was. Security definer: only functions write the ledger.
+-- Gives what is left of a grant (or what expired of it and did not come back yet) a later end: a new grant like the old one takes
+-- it over, at the same cost; the old row stays as it was. Security definer: only functions write the ledger.
 create function credits.extend_grant(p_grant_id bigint, p_expires_at timestamptz, p_reason text, p_idempotency_key text)
 returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   g         credits.grants;
+  v_new     credits.grants;
   a         credits.accounts;
   t         credits.transactions;
   v_row     credits.transactions;
-  v_expired bigint;
+  v_expired boolean;
   v_left    bigint;
-  v_new     bigint;
 begin
   perform credits._require('service', 'super_admin', 'admin');
   perform credits._check_key(p_idempotency_key);
   perform credits._check_adjustment(1, p_reason);
   select * into g from credits.grants where id = p_grant_id;
   if g.id is null then perform credits._raise('LC404', 'There is no such grant; open the account to see its grants.'); end if;
-  a := credits._open_ledger(g.account_id);
-  select * into t from credits.transactions where account_id = a.id and idempotency_key = p_idempotency_key;
+  perform from credits.accounts where id = g.account_id for no key update;
+  select * into t from credits.transactions where account_id = g.account_id and idempotency_key = p_idempotency_key;
   if t.seq is not null then
-    if t.kind <> 'extension' or not exists (select from credits.all_entries where account_id = a.id and seq = t.seq and grant_id = g.id) then
+    select n.* into v_new from credits.entries as e join credits.grants as n on n.id = e.grant_id
+     where e.account_id = t.account_id and e.seq = t.seq and e.position = 2;
+    if t.kind <> 'extension' or t.reason <> trim(p_reason) or v_new.expires_at is distinct from p_expires_at or not exists (
+         select from credits.entries where account_id = t.account_id and seq = t.seq and position = 1 and grant_id = g.id) then
       perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
     end if;
-    return credits._transaction_answer(t, true);
+    return credits._transaction_answer(t, true) || jsonb_build_object('grant_id', v_new.id);
   end if;
+  a := credits._open_ledger(g.account_id);
   select * into g from credits.grants where id = p_grant_id;
-  v_expired := coalesce((select -sum(amount_micros) from credits.transactions
-                          where account_id = a.id and kind = 'expiry' and grant_id = g.id), 0);
-  if exists (select from credits.entries as e join credits.transactions as x on x.account_id = e.account_id and x.seq = e.seq
-              where e.account_id = a.id and e.grant_id = g.id and x.kind = 'extension') then
-    v_expired := 0;  -- what expired of it lives on in another grant already
-  end if;
-  v_left := case when g.expires_at <= a.last_at then v_expired else g.remaining_micros end;
+  v_expired := g.expires_at <= a.last_at;
+  v_left := case when v_expired then credits._expired_of(g) else g.remaining_micros end;
   if p_expires_at is null or p_expires_at <= greatest(a.last_at, g.expires_at) then
     perform credits._raise('LC400', 'Choose an end later than now and than the present one.');
   elsif v_left <= 0 then
@@ -270,22 +290,33 @@ begin
   insert into credits.grants (account_id, source, is_promotional, granted_micros, remaining_micros, cost_cents, currency, priority,
                               expires_at, operations, purchase_id, reason, created_at)
   values (a.id, g.source, g.is_promotional, v_left, v_left, round(g.cost_cents * v_left::numeric / g.granted_micros), g.currency,
-          g.priority, p_expires_at, g.operations, g.purchase_id, trim(p_reason), a.last_at) returning id into v_new;
+          g.priority, p_expires_at, g.operations, g.purchase_id, trim(p_reason), a.last_at) returning * into v_new;
   update credits.grants set remaining_micros = 0 where id = g.id;
   v_row.idempotency_key := p_idempotency_key;
   v_row.reason := trim(p_reason);
   v_row.actor := credits._actor();
-  a := credits._record(a, 'extension', case when g.expires_at <= a.last_at then v_left else 0 end, array[
-    row(g.id, case when g.expires_at <= a.last_at then 0 else -v_left end)::credits.draw, row(v_new, v_left)::credits.draw], v_row);
+  a := credits._record(a, 'extension', case when v_expired then v_left else 0 end, array[
+    row(g.id, case when v_expired then 0 else -v_left end)::credits.draw, row(v_new.id, v_left)::credits.draw], v_row);
   perform credits._close_ledger(a);
-  perform credits._audit('extend_grant', a.id, jsonb_build_object('grant_id', g.id, 'new_grant_id', v_new, 'reason', v_row.reason));
-  select * into t from credits.transactions where account_id = a.id and seq = a.seq;
-  return credits._transaction_answer(t, false) || jsonb_build_object('grant_id', v_new);
+  perform credits._audit('extend_grant', a.id, jsonb_build_object('grant_id', g.id, 'new_grant_id', v_new.id, 'reason', v_row.reason));
+  select * into t from credits.transactions where account_id = a.id and idempotency_key = p_idempotency_key;
+  return credits._transaction_answer(t, false) || jsonb_build_object('grant_id', v_new.id);
+end $$;
+
+-- What expired of a grant, less what later extensions of it brought back (those leave 0 of it in their first entry).
+create function credits._expired_of(g credits.grants) returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select coalesce(-sum(amount_micros), 0) from credits.transactions
+           where account_id = g.account_id and kind = 'expiry' and grant_id = g.id)
+       - (select coalesce(sum(t.amount_micros), 0)
+            from credits.entries as e join credits.transactions as t on t.account_id = e.account_id and t.seq = e.seq
+           where e.account_id = g.account_id and e.grant_id = g.id and e.amount_micros = 0 and t.kind = 'extension');
 end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits.adjust(bigint, bigint, text, text, timestamptz), credits.adjust_preview(bigint, bigint),
+  credits.adjust(bigint, bigint, text, text, timestamptz, text[]), credits.adjust_preview(bigint, bigint),
   credits._check_adjustment(bigint, text), credits.reverse(text, text, text),
   credits.extend_grant(bigint, timestamptz, text, text)
 to authenticated, service_role;
