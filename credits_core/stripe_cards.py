@@ -118,6 +118,8 @@ class StripeCards:
             "payment_method": payment_method_id,
             "off_session": True,
             "confirm": True,
+            # Without this Stripe wants an address to return to, for kinds of payment that leave the page.
+            "allowed_payment_method_types": ["card"],
             "metadata": dict(metadata),
         }
         params |= {"description": description} if description else {}
@@ -133,7 +135,11 @@ class StripeCards:
         except NotFound as error:
             return replace(gone, message=f"{gone.message} {error.message}")
         except InvalidRequest as error:
-            if error.detail.get("param") != "payment_method":
+            gone_codes = ("payment_method_unexpected_state", "payment_method_unactivated")
+            if (
+                error.detail.get("param") != "payment_method"
+                and error.detail["stripe_code"] not in gone_codes
+            ):
                 raise
             return gone
         return self._charge(made, gone)

@@ -89,7 +89,7 @@ _INTENT: dict[str, Spec] = {
 INTENT_CREATE: dict[str, Spec] = {
     **_INTENT, "amount!": int, "currency!": str, "confirm": bool, "customer": str, "description": str,
     "metadata": METADATA, "statement_descriptor_suffix": str,
-    "capture_method": ("automatic", "automatic_async"),
+    "capture_method": ("automatic", "automatic_async"), "allowed_payment_method_types": [str],
     "automatic_payment_methods": {"enabled!": bool, "allow_redirects": ("always", "never")},
 }
 INTENT_CONFIRM: dict[str, Spec] = _INTENT

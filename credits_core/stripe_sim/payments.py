@@ -29,7 +29,8 @@ def create_intent(ctx: Context, params: Params, **private: Any) -> Obj:
     intent_id = new_id("pi_3")
     automatic = params.get("automatic_payment_methods")
     intent = ctx.store.add({
-        "id": intent_id, "object": "payment_intent", "amount": amount, "amount_capturable": 0,
+        "id": intent_id, "object": "payment_intent",
+        "allowed_payment_method_types": params.get("allowed_payment_method_types"), "amount": amount, "amount_capturable": 0,
         "amount_received": 0,
         "amount_details": {"tip": {}}, "application": None, "application_fee_amount": None,
         "automatic_payment_methods": {"allow_redirects": "always", **automatic} if automatic else None,

@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 import time
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -44,7 +45,6 @@ class Sender:
         self._closed = False
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
-        self._http = httpx.Client(timeout=_TIMEOUT_SECONDS)
 
     def poke(self) -> None:
         """Something may be due: let the background thread look (it starts with the first need for it)."""
@@ -62,7 +62,12 @@ class Sender:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=_TIMEOUT_SECONDS + 1)
-        self._http.close()
+        if "_http" in self.__dict__:
+            self._http.close()
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        return httpx.Client(timeout=_TIMEOUT_SECONDS)
 
     def send(self, delivery: int, *, retry: bool = False) -> dict[str, Any] | None:
         """Send one delivery now and answer `{event, type, status, http_status}`; the store is not held

@@ -23,6 +23,7 @@ from credits_core.stripe_sim import API_KEY, Simulator, create_app
 from tests.stripe import schema
 
 SECRET = "whsec_of_the_tests"
+web = httpx.Client(timeout=30)  # one for all: each new one reads all certificates of the machine
 
 
 class Started(uvicorn.Server):
@@ -49,6 +50,12 @@ def serve(app: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"
         server.should_exit = True
         thread.join(20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def close_web() -> Iterator[None]:
+    yield
+    web.close()
 
 
 class Switch:
@@ -104,18 +111,12 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stripe.HTTPClient._sleep_time_seconds", lambda _self, _retries: 0)
 
 
-@pytest.fixture(scope="session")
-def http() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=30) as client:
-        yield client
-
-
 @pytest.fixture
-def control(base: str, http: httpx.Client) -> Callable[..., dict[str, Any]]:
+def control(base: str) -> Callable[..., dict[str, Any]]:
     """`control("sessions/cs_.../pay", card="4242424242424242")`: the answer; `expect` another status than 200."""
 
     def call(path: str, /, expect: int = 200, **body: Any) -> dict[str, Any]:
-        answer = http.post(f"{base}/control/{path}", json=body)
+        answer = web.post(f"{base}/control/{path}", json=body)
         assert answer.status_code == expect, answer.text
         return answer.json()
 

@@ -6,14 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from credits_core.errors import IdempotencyKeyReused, InvalidRequest, NotFound, StripeUnavailable
 from credits_core.stripe_gateway import StripeGateway
 from credits_core.stripe_sim import API_KEY, Simulator
 from credits_core.stripe_states import ChargeState
-from tests.stripe.conftest import CANCEL, SUCCESS, purchase
+from tests.stripe.conftest import CANCEL, SUCCESS, purchase, web
 
 VISA = "4242424242424242"
 DECLINES_LATER = "4000000000000341"
@@ -65,7 +64,7 @@ def test_a_card_is_saved_without_a_charge(
     page = gateway.cards.setup_session(customer, 7, "usd", SUCCESS, CANCEL, "setup-1")
     assert (page.status, page.payment_method_id) == ("open", None)
     assert gateway.cards.setup_session(customer, 7, "usd", SUCCESS, CANCEL, "setup-1") == page
-    shown = httpx.get(str(page.url)).text
+    shown = web.get(str(page.url)).text
     assert "nothing is charged now" in shown
     assert "Save card" in shown
     card = save(VISA)
@@ -82,16 +81,16 @@ def test_a_card_is_saved_without_a_charge(
 def test_saving_may_ask_for_3d_secure(gateway: StripeGateway, customer: str, outcome: str) -> None:
     page = gateway.cards.setup_session(customer, 7, "usd", SUCCESS, CANCEL, "setup-1")
     form = {"number": ASKS_UNLESS_SAVED, "expiry": "12 / 34", "cvc": "123"}
-    asked = httpx.post(str(page.url), data=form).headers["location"]
-    assert "may be saved" in httpx.get(asked).text
-    answered = httpx.post(asked, data={"outcome": outcome}).headers["location"]
+    asked = web.post(str(page.url), data=form).headers["location"]
+    assert "may be saved" in web.get(asked).text
+    answered = web.post(asked, data={"outcome": outcome}).headers["location"]
     saved = gateway.cards.saved_cards(customer)
     if outcome == "complete":
         assert answered.startswith("https://shop.test/checkout_return")
         assert charge(gateway, customer, saved[0].payment_method_id).status == "succeeded"
     else:
         assert saved == []
-        assert "authentication failed" in httpx.get(answered).text
+        assert "authentication failed" in web.get(answered).text
 
 
 def test_a_card_that_is_declined_is_not_saved(
@@ -190,8 +189,8 @@ def test_a_card_that_needs_its_owner_waits_for_them(  # A10
         state.payment_intent_id, card, "https://shop.test/back?x=1", "charge-1-again"
     )
     assert (asked.status, asked.payment_intent_id) == ("requires_action", state.payment_intent_id)
-    assert "$20.00" in httpx.get(str(asked.url)).text
-    back = httpx.post(str(asked.url), data={"outcome": outcome}).headers["location"]
+    assert "$20.00" in web.get(str(asked.url)).text
+    back = web.post(str(asked.url), data={"outcome": outcome}).headers["location"]
     assert back.startswith("https://shop.test/back?x=1&payment_intent=pi_")
     done = gateway.cards.charge_state(state.payment_intent_id)
     assert done.status == ("succeeded" if outcome == "complete" else "declined")
@@ -267,18 +266,18 @@ def test_the_portal_looks_after_cards(  # A7
 ) -> None:
     first, second = save(VISA), save("5555555555554444", "setup-2")
     url = gateway.cards.portal(customer, "https://shop.test/settings")
-    page = httpx.get(url)
+    page = web.get(url)
     assert "Visa ending in 4242" in page.text
     assert "https://shop.test/settings" in page.text
     assert not re.search(r"<script|style=|onclick", page.text)
-    assert httpx.post(url, data={"action": "default", "object": first}).status_code == 303
-    assert httpx.post(url, data={"action": "remove", "object": second}).status_code == 303
+    assert web.post(url, data={"action": "default", "object": first}).status_code == 303
+    assert web.post(url, data={"action": "remove", "object": second}).status_code == 303
     assert [card.payment_method_id for card in gateway.cards.saved_cards(customer)] == [first]
-    assert "(default)" in httpx.get(url).text
+    assert "(default)" in web.get(url).text
     for wrong in ({"action": "remove", "object": "pm_other"}, {"action": "melt", "object": first}):
-        assert httpx.post(url, data=wrong).status_code in (400, 404)
+        assert web.post(url, data=wrong).status_code in (400, 404)
     control("clock", advance_seconds=3601)
-    assert httpx.get(url).status_code == 404  # the address was good for a visit, not for ever
+    assert web.get(url).status_code == 404  # the address was good for a visit, not for ever
 
 
 def test_nobody_reaches_anothers_card_through_the_portal(
@@ -286,5 +285,5 @@ def test_nobody_reaches_anothers_card_through_the_portal(
 ) -> None:
     card = save(VISA)
     other = gateway.cards.portal(gateway.cards.create_customer(8, None, "customer-8"), "https://shop.test/")
-    assert httpx.post(other, data={"action": "remove", "object": card}).status_code == 404
+    assert web.post(other, data={"action": "remove", "object": card}).status_code == 404
     assert len(gateway.cards.saved_cards(customer)) == 1

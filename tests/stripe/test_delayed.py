@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from credits_core.errors import InvalidRequest
 from credits_core.stripe_gateway import StripeGateway
-from tests.stripe.conftest import CANCEL, SUCCESS, purchase
+from tests.stripe.conftest import CANCEL, SUCCESS, purchase, web
 
 Control = Callable[..., Any]
 BANK, BANK_FAILS, VISA = "000123456789", "000222222227", "4242424242424242"
@@ -58,8 +57,8 @@ def test_the_bank_can_answer_now(gateway: StripeGateway, control: Control, outco
 
 def test_the_page_offers_the_bank(gateway: StripeGateway) -> None:
     made = gateway.create_checkout_session(purchase(), SUCCESS, CANCEL)
-    assert "Pay by bank (takes days)" in httpx.get(str(made.url)).text
-    done = httpx.post(str(made.url), data={"method": "bank"})
+    assert "Pay by bank (takes days)" in web.get(str(made.url)).text
+    done = web.post(str(made.url), data={"method": "bank"})
     assert (done.status_code, done.headers["location"]) == (
         303, SUCCESS.replace("{CHECKOUT_SESSION_ID}", made.session_id),
     )  # fmt: skip
@@ -101,7 +100,7 @@ def test_a_discount_is_taken_off(  # A12
     row = purchase(stripe_coupon_id=coupon(**what))
     made = gateway.create_checkout_session(row, SUCCESS, CANCEL)
     assert (made.amount_subtotal, made.amount_discount, made.amount_total) == (1000, off, 1000 - off)
-    assert "Discount" in httpx.get(str(made.url)).text
+    assert "Discount" in web.get(str(made.url)).text
     control(f"sessions/{made.session_id}/pay", card=VISA)
     paid = gateway.retrieve(made.session_id)
     assert (paid.amount_discount, paid.payment_status) == (off, "paid")
@@ -148,11 +147,11 @@ def test_a_code_is_typed_on_the_page(gateway: StripeGateway, coupon: Callable[..
             "currency": "usd", "unit_amount": 500, "product_data": {"name": "Credits"}}}],
     }  # fmt: skip
     url = str(gateway.call(lambda v1: v1.checkout.sessions.create(params)).url)
-    wrong = httpx.post(url, data={"method": "code", "promotion_code": "WINTER"})
+    wrong = web.post(url, data={"method": "code", "promotion_code": "WINTER"})
     assert (wrong.status_code, "This code is invalid." in wrong.text) == (422, True)
-    right = httpx.post(url, data={"method": "code", "promotion_code": " autumn "})
+    right = web.post(url, data={"method": "code", "promotion_code": " autumn "})
     assert (right.status_code, "$9.00" in right.text) == (200, True)
-    assert httpx.post(url, data={"number": VISA, "expiry": "12/34", "cvc": "123"}).status_code == 303
+    assert web.post(url, data={"number": VISA, "expiry": "12/34", "cvc": "123"}).status_code == 303
     assert gateway.retrieve(url.rpartition("/")[2]).amount_discount == 100
 
 

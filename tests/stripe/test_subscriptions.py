@@ -6,14 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
 
 from credits_core.errors import InvalidRequest, NotFound, StripeUnavailable
 from credits_core.stripe_gateway import StripeGateway
 from credits_core.stripe_sim.subscriptions import period_end
 from credits_core.stripe_states import ChargeState, InvoiceState, SubscriptionState
-from tests.stripe.conftest import CANCEL, SUCCESS
+from tests.stripe.conftest import CANCEL, SUCCESS, web
 
 Control = Callable[..., Any]
 VISA = "4242424242424242"
@@ -75,12 +74,10 @@ def test_subscribing_on_the_page(  # A11
     page = gateway.subscriptions.create_session(customer, price, REFERENCE, SUCCESS, CANCEL, "sub-1")
     assert gateway.subscriptions.create_session(customer, price, REFERENCE, SUCCESS, CANCEL, "sub-1") == page
     assert gateway.subscriptions.of_session(page.session_id) is None
-    assert "Subscribe for $10.00" in httpx.get(str(page.url)).text
-    declined = httpx.post(str(page.url), data={"number": "4000000000000002", "expiry": "12/34", "cvc": "123"})
+    assert "Subscribe for $10.00" in web.get(str(page.url)).text
+    declined = web.post(str(page.url), data={"number": "4000000000000002", "expiry": "12/34", "cvc": "123"})
     assert "Your card was declined." in declined.text
-    assert (
-        httpx.post(str(page.url), data={"number": VISA, "expiry": "12/34", "cvc": "123"}).status_code == 303
-    )
+    assert web.post(str(page.url), data={"number": VISA, "expiry": "12/34", "cvc": "123"}).status_code == 303
     made = gateway.subscriptions.of_session(page.session_id)
     assert made is not None
     assert (made.status, made.price_id, made.unit_amount_cents, made.metadata) == (
@@ -114,7 +111,7 @@ def test_the_first_invoice_is_paid_and_known(
     assert gateway.subscriptions.invoice_of_payment("pi_nothing") is None
     assert gateway.money.totals_of_charge(str(invoice.charge_id)).amount_cents == 1000
     assert invoice.receipt_url is not None
-    assert "$10.00" in httpx.get(str(invoice.url)).text
+    assert "$10.00" in web.get(str(invoice.url)).text
 
 
 def test_it_renews_with_the_clock(
@@ -205,10 +202,10 @@ def test_an_open_invoice_is_paid_on_its_page(
         "open", "requires_action",
     )  # fmt: skip
     form = {"number": number, "expiry": "12/40", "cvc": "123"}
-    assert "declined" in httpx.post(str(invoice.url), data=form | {"number": "4000000000000002"}).text
-    answer = httpx.post(str(invoice.url), data=form).headers["location"]
+    assert "declined" in web.post(str(invoice.url), data=form | {"number": "4000000000000002"}).text
+    answer = web.post(str(invoice.url), data=form).headers["location"]
     if number != VISA:
-        answer = httpx.post(answer, data={"outcome": "complete"}).headers["location"]
+        answer = web.post(answer, data={"outcome": "complete"}).headers["location"]
     assert answer.startswith(str(invoice.url))
     assert latest(gateway, made.subscription_id).status == "paid"
     assert gateway.subscriptions.subscription(made.subscription_id).status == "active"
@@ -296,9 +293,9 @@ def test_the_portal_cancels_and_keeps(
 ) -> None:
     made = subscribe()
     url = gateway.cards.portal(customer, "https://shop.test/plan")
-    assert "Cancel at the end of the period" in httpx.get(url).text
+    assert "Cancel at the end of the period" in web.get(url).text
     for action, ends in (("cancel", True), ("resume", False)):
-        httpx.post(url, data={"action": action, "object": made.subscription_id})
+        web.post(url, data={"action": action, "object": made.subscription_id})
         found = gateway.subscriptions.subscription(made.subscription_id)
         assert (found.cancel_at_period_end, found.status) == (ends, "active")
 
