@@ -87,11 +87,5 @@ def account_detail(db: Database, identity: Identity, account_id: int | None = No
     return answer
 
 
-def purchase_quote(db: Database, identity: Identity, *, amount_cents: int) -> Answer:
-    """What a custom amount buys. InvalidRequest with min_cents and max_cents when it cannot be bought."""
-    answer: Answer = db.call("purchase_quote", identity, amount_cents=amount_cents)
-    return answer
-
-
 def _days(first: dt.date | None, last: dt.date | None) -> dict[str, str | None]:
     return {"from": first.isoformat() if first else None, "to": last.isoformat() if last else None}

@@ -40,6 +40,7 @@ def start_checkout(
     flow: str = "checkout",
     idempotency_key: str | None = None,
     account_id: int | None = None,
+    promo_code: str | None = None,
 ) -> dict[str, Any]:
     """Buy a package (or a custom amount) as `identity`: the purchase, with the `url` of the page to pay on.
 
@@ -57,6 +58,7 @@ def start_checkout(
         idempotency_key=idempotency_key or f"purchase-{uuid.uuid4()}",
         livemode=parts.stripe.livemode,
         account_id=account_id,
+        promo_code=promo_code,
     )
     if purchase["session_id"] is not None or purchase["status"] != "created":
         return purchase

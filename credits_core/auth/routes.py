@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from credits_core import checkout
-from credits_core.auth import form
+from credits_core.auth import card_routes, form
 from credits_core.auth.attempts import Attempts
 from credits_core.auth.cookies import local_base_url, new_pre_session, safe_next, same_origin
 from credits_core.auth.person import current_identity
@@ -102,6 +102,7 @@ def _start_checkout(request: Request, fields: FormData) -> Response:
             person.identity,
             package=_field(fields, "package") or None,
             amount_cents=_cents(_field(fields, "amount_cents")),
+            promo_code=_field(fields, "promo_code") or None,
             idempotency_key=_field(fields, "idempotency_key") or None,
             base_url=local_base_url(request.headers, runtime.settings),
         )
@@ -133,6 +134,7 @@ ROUTES = [
     Route("/auth/sign-in", sign_in, methods=["POST"]),
     Route("/auth/sign-out", sign_out, methods=["POST"]),
     Route("/auth/checkout", start_checkout, methods=["POST"]),
+    *card_routes.ROUTES,
     Route("/auth/style.css", style, methods=["GET"]),
     Route("/auth/{rest:path}", nothing_here),
 ]

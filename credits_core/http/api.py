@@ -16,6 +16,7 @@ from credits_core.http import (
     models,
     operations,
     problems,
+    promotions,
     reading,
     spending,
     vapi,
@@ -47,6 +48,7 @@ ROUTERS = (
     figures.router,
     keys.router,
     admin.router,
+    promotions.router,
     vapi.router,
     operations.router,
 )

@@ -36,6 +36,7 @@ def start_checkout(caller: Called, body: models.Purchase, key: KeyHeader = None)
         flow=body.flow,
         idempotency_key=key,
         account_id=caller.account_id(body.account),
+        promo_code=body.promo_code,
         base_url=caller.base_url,
     )
     return answer(with_key(started, key))

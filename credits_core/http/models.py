@@ -101,6 +101,7 @@ class Purchase(Write):
     amount_cents: int | None = Field(
         None, ge=1, le=99_999_999, strict=True, description="Instead of a package."
     )
+    promo_code: Annotated[str, Field(min_length=3, max_length=40, pattern=r"^[A-Za-z0-9_-]+$")] | None = None
     flow: Literal["checkout", "payment_intent"] = "checkout"
 
 

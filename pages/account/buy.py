@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from credits_core import analytics, catalog, currencies
+from credits_core import catalog, currencies, promotions
+from credits_core.errors import Conflict, InvalidRequest, NotFound
 from pages.common import session, shell, widgets
 from pages.common.formats import Viewer
 
@@ -24,6 +25,37 @@ def leave_button(label: str, **what: str) -> None:
     widgets.post_form(LEAVE, {**what, "idempotency_key": f"buy-{uuid.uuid4()}"}, label)
 
 
+def with_code(package: dict[str, Any], code: str) -> dict[str, Any]:
+    """The package as the code makes it; as it is where the code does not apply to it."""
+    person = session.guard(session.EVERYBODY)
+    try:
+        quote = promotions.purchase_quote(
+            session.database(), person.identity, package=package["code"], promo_code=code
+        )
+    except Conflict:
+        return package
+    return package | quote
+
+
+def code_field() -> str:
+    """The promotional code in the address, if it is one for this person; a sentence where it is not."""
+    code = st.text_input(
+        "Promotional code", key="code", max_chars=40, placeholder="If you have one", bind="query-params"
+    ).strip()
+    if not code:
+        return ""
+    try:
+        quotes = [with_code(package, code) for package in offer["packages"]]
+    except (NotFound, InvalidRequest) as error:
+        st.warning(error.message, icon=":material/sell:")
+        return ""
+    if not any(quote.get("promo_code") for quote in quotes):
+        st.warning("This code does not apply to any of these packages now.", icon=":material/sell:")
+        return ""
+    st.success(f"Code {widgets.plain(code.upper())} is applied.", icon=":material/sell:")
+    return code
+
+
 def package_card(package: dict[str, Any], viewer: Viewer, *, any_bonus: bool) -> None:
     price = viewer.money(package["price_cents"], package["currency"])
     with st.container(
@@ -36,14 +68,19 @@ def package_card(package: dict[str, Any], viewer: Viewer, *, any_bonus: bool) ->
         st.markdown(f"**{widgets.plain(package['name'])}**", width="content")
         if package["popular"]:
             st.badge("Popular", color="primary")
-    st.html(f'<div class="pc-price"><b>{price}</b></div>')
+    before = package.get("list_price_cents", package["price_cents"])
+    struck = (
+        f" <s>{viewer.money(before, package['currency'])}</s>" if before != package["price_cents"] else ""
+    )
+    st.html(f'<div class="pc-price"><b>{price}</b>{struck}</div>')
     rows = [("Credits", viewer.credits(package["credits_micros"]))]
     if any_bonus:  # on every card, so that they can be compared line by line
         bonus = package["bonus_micros"]
         rows.append(("Bonus", viewer.credits(bonus, signed=True) if bonus else "–"))
     rows.append(("Per credit", viewer.unit_price(package["cents_per_credit"], package["currency"])))
     widgets.facts(rows)
-    leave_button(f"Buy for {price}", package=package["code"])
+    code = {"promo_code": package["promo_code"]} if package.get("promo_code") else {}
+    leave_button(f"Buy for {price}", package=package["code"], **code)
 
 
 @st.fragment
@@ -69,12 +106,17 @@ def custom_amount(custom: dict[str, Any], currency: str) -> None:
         if not units:
             right.caption("Enter an amount to see what it buys.")
             return
-        quote = analytics.purchase_quote(session.database(), person.identity, amount_cents=units * scale)
+        quote = promotions.purchase_quote(session.database(), person.identity, amount_cents=units * scale)
         with left:
             widgets.facts(
                 [
                     ("You pay", viewer.money(quote["price_cents"], currency)),
                     ("You get", f"{viewer.credits(quote['credits_micros'])} credits"),
+                    *(
+                        [("Bonus", viewer.credits(quote["bonus_micros"], signed=True))]
+                        if quote["bonus_micros"]
+                        else []
+                    ),
                     ("Per credit", viewer.unit_price(quote["cents_per_credit"], currency)),
                 ]
             )
@@ -95,9 +137,11 @@ if not offer["packages"] and not offer["custom"]:
         widgets.empty(
             "Nothing is for sale right now", "Ask an administrator to load a catalog with packages."
         )
-any_bonus = any(package["bonus_micros"] for package in offer["packages"])
+code = code_field() if offer["packages"] else ""
+packages = [with_code(package, code) if code else package for package in offer["packages"]]
+any_bonus = any(package["bonus_micros"] for package in packages)
 with st.grid("auto", gap="small", min_column_width=180, border=True) as grid:
-    for package in offer["packages"]:
+    for package in packages:
         with grid.cell():
             package_card(package, viewer, any_bonus=any_bonus)
 if offer["custom"]:

@@ -7,6 +7,7 @@ create table credits.catalogs (
   custom_min_cents       bigint check (custom_min_cents > 0),  -- a custom amount may be bought between these two
   custom_max_cents       bigint check (custom_max_cents >= custom_min_cents),
   custom_micros_per_cent bigint check (custom_micros_per_cent > 0),
+  volume_steps           jsonb not null default '[]',  -- of custom amounts: [{min_cents, bonus_percent}]
   is_active              boolean not null default false,
   loaded_at              timestamptz not null default credits._now()
 );
@@ -96,7 +97,8 @@ language sql stable set search_path = '' as $$
   select jsonb_build_object(
     'catalog', c.code, 'name', c.name, 'currency', c.currency,
     'custom', case when c.custom_min_cents is not null then jsonb_build_object(
-      'min_cents', c.custom_min_cents, 'max_cents', c.custom_max_cents, 'micros_per_cent', c.custom_micros_per_cent) end,
+      'min_cents', c.custom_min_cents, 'max_cents', c.custom_max_cents, 'micros_per_cent', c.custom_micros_per_cent,
+      'volume_steps', c.volume_steps) end,
     'packages', coalesce((
       select jsonb_agg(jsonb_build_object(
                'code', p.code, 'name', p.name, 'credits_micros', p.credits_micros, 'bonus_micros', p.bonus_micros,
@@ -206,12 +208,14 @@ begin
   perform pg_advisory_xact_lock(hashtext('credits.load_catalog'));
   v_first := not exists (select from credits.catalogs where code = v_code);
   update credits.catalogs set is_active = false where is_active and code <> v_code;
-  insert into credits.catalogs (code, name, currency, custom_min_cents, custom_max_cents, custom_micros_per_cent, is_active)
+  insert into credits.catalogs (code, name, currency, custom_min_cents, custom_max_cents, custom_micros_per_cent, volume_steps,
+                                is_active)
   values (v_code, p_catalog ->> 'name', p_catalog ->> 'currency', (p_catalog -> 'custom' ->> 'min_cents')::bigint,
-          (p_catalog -> 'custom' ->> 'max_cents')::bigint, (p_catalog -> 'custom' ->> 'micros_per_cent')::bigint, true)
+          (p_catalog -> 'custom' ->> 'max_cents')::bigint, (p_catalog -> 'custom' ->> 'micros_per_cent')::bigint,
+          coalesce(p_catalog -> 'custom' -> 'volume_steps', '[]'), true)
   on conflict (code) do update set name = excluded.name, currency = excluded.currency, is_active = true,
     custom_min_cents = excluded.custom_min_cents, custom_max_cents = excluded.custom_max_cents,
-    custom_micros_per_cent = excluded.custom_micros_per_cent;
+    custom_micros_per_cent = excluded.custom_micros_per_cent, volume_steps = excluded.volume_steps;
   update credits.packages set is_offered = false where catalog = v_code and is_offered
      and code not in (select e ->> 'code' from jsonb_array_elements(p_catalog -> 'packages') as e);
   insert into credits.packages (catalog, code, name, credits_micros, bonus_micros, price_cents, popular, position)

@@ -9,7 +9,10 @@ create table credits.purchases (
   name              text not null,
   credits_micros    bigint not null check (credits_micros > 0),
   bonus_micros      bigint not null check (bonus_micros >= 0),
-  price_cents       bigint not null check (price_cents > 0),
+  promo_bonus_micros bigint not null default 0 check (promo_bonus_micros between 0 and bonus_micros),  -- of the bonus, by a code
+  list_price_cents  bigint not null check (list_price_cents >= price_cents),
+  price_cents       bigint not null check (price_cents > 0),  -- what is to be paid: the list price less a code's discount
+  promo_code        text,
   currency          text not null,
   flow              text not null check (flow in ('checkout', 'payment_intent')),
   livemode          boolean not null,
@@ -47,7 +50,7 @@ create function credits._purchase_json(p credits.purchases) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
     'purchase_id', p.id, 'account_id', p.account_id, 'status', p.status, 'package', p.package, 'package_name', p.name,
-    'credits_micros', p.credits_micros, 'bonus_micros', p.bonus_micros, 'price_cents', p.price_cents, 'currency', p.currency,
+    'credits_micros', p.credits_micros, 'bonus_micros', p.bonus_micros, 'price_cents', p.price_cents, 'list_price_cents', p.list_price_cents, 'promo_code', p.promo_code, 'currency', p.currency,
     'flow', p.flow, 'livemode', p.livemode, 'stripe_price_id', p.stripe_price_id, 'session_id', p.session_id,
     'payment_intent_id', p.payment_intent_id, 'url', p.url, 'client_secret', p.client_secret, 'receipt_url', p.receipt_url,
     'review_reason', p.review_reason, 'failure_reason', p.failure_reason, 'amount_total_cents', p.amount_total_cents,
@@ -56,56 +59,63 @@ language sql stable set search_path = '' as $$
     'email', (select email from credits.profiles where account_id = p.account_id))
 $$;
 
--- Records the intent to buy. The price comes from our own package row, never from the caller.
+-- Records the intent to buy. The price comes from our own rows, never from the caller. A code is reserved with the purchase.
 -- Security definer: only functions write purchases.
 create function credits.create_purchase(
   p_idempotency_key text, p_livemode boolean, p_package text default null, p_amount_cents bigint default null,
-  p_flow text default 'checkout', p_account_id bigint default null
+  p_flow text default 'checkout', p_account_id bigint default null, p_promo_code text default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   v_account bigint := credits._account(p_account_id, 'purchase');
-  c         credits.catalogs;
-  k         credits.packages;
+  v_code    text := nullif(upper(trim(p_promo_code)), '');
+  t         credits.purchase_terms;
   p         credits.purchases;
-  v_price   text;
 begin
   perform credits._check_key(p_idempotency_key);
   if p_livemode is null or p_flow is null or p_flow not in ('checkout', 'payment_intent') then
     perform credits._raise('LC400', 'flow must be checkout or payment_intent.');
   end if;
-  if (p_package is null) = (p_amount_cents is null) then
-    perform credits._raise('LC400', 'Name either a package or an amount_cents; GET /api/credits/packages lists both.');
-  end if;
-  select * into c from credits.catalogs where is_active;
-  if p_package is not null then
-    select * into k from credits.packages where catalog = c.code and code = p_package and is_offered;
-    if k.code is null then
-      perform credits._raise('LC404', format('There is no package “%s”; GET /api/credits/packages lists them.', left(p_package, 80)));
-    end if;
-    select price_id into v_price from credits.package_stripe
-     where catalog = c.code and package = k.code and livemode = p_livemode;
-  else
-    if c.custom_min_cents is null or p_amount_cents not between c.custom_min_cents and c.custom_max_cents then
-      perform credits._raise('LC400', 'This amount cannot be bought; choose one between the smallest and the largest.',
-        jsonb_build_object('min_cents', c.custom_min_cents, 'max_cents', c.custom_max_cents));
-    end if;
-    k.name := 'Custom amount';
-    k.price_cents := p_amount_cents;
-    k.credits_micros := p_amount_cents * c.custom_micros_per_cent;
-    k.bonus_micros := 0;
-  end if;
-  insert into credits.purchases (account_id, idempotency_key, catalog, package, name, credits_micros, bonus_micros, price_cents,
-                                 currency, flow, livemode, stripe_price_id, created_at)
-  values (v_account, p_idempotency_key, c.code, k.code, k.name, k.credits_micros, k.bonus_micros, k.price_cents, c.currency,
-          p_flow, p_livemode, v_price, credits._now())
-  on conflict (account_id, idempotency_key) do nothing returning * into p;
-  if p.id is not null then return credits._purchase_json(p) || '{"replayed": false}'; end if;
   select * into p from credits.purchases where account_id = v_account and idempotency_key = p_idempotency_key;
-  if p.package is distinct from p_package or p.flow <> p_flow or p.livemode <> p_livemode or (p_package is null and p.price_cents <> p_amount_cents) then
+  if p.id is not null then return credits._replayed_purchase(p, p_package, p_amount_cents, p_flow, p_livemode, v_code); end if;
+  perform from credits.campaigns where code = v_code for update;  -- its limits are counted one purchase at a time
+  t := credits._purchase_terms(v_account, p_package, p_amount_cents, v_code);
+  insert into credits.purchases (account_id, idempotency_key, catalog, package, name, credits_micros, bonus_micros, promo_bonus_micros,
+                                 list_price_cents, price_cents, promo_code, currency, flow, livemode, stripe_price_id, created_at)
+  values (v_account, p_idempotency_key, t.catalog, t.package, t.name, t.credits_micros, t.bonus_micros, t.promo_bonus_micros,
+          t.list_price_cents, t.price_cents, t.promo_code, t.currency, p_flow, p_livemode,
+          case when t.price_cents = t.list_price_cents then (select price_id from credits.package_stripe
+            where catalog = t.catalog and package = t.package and livemode = p_livemode) end, credits._now())
+  on conflict (account_id, idempotency_key) do nothing returning * into p;
+  if p.id is null then
+    select * into p from credits.purchases where account_id = v_account and idempotency_key = p_idempotency_key;
+    return credits._replayed_purchase(p, p_package, p_amount_cents, p_flow, p_livemode, v_code);
+  end if;
+  if t.campaign_id is not null then
+    insert into credits.redemptions (purchase_id, campaign_id, account_id, status, at)
+    values (p.id, t.campaign_id, v_account, 'reserved', credits._now());
+  end if;
+  return credits._purchase_json(p) || '{"replayed": false}';
+end $$;
+
+create function credits._replayed_purchase(
+  p credits.purchases, p_package text, p_amount_cents bigint, p_flow text, p_livemode boolean, p_code text
+) returns jsonb language plpgsql stable set search_path = '' as $$
+begin
+  if p.package is distinct from p_package or p.flow <> p_flow or p.livemode <> p_livemode or p.promo_code is distinct from p_code
+     or (p_package is null and p.list_price_cents is distinct from p_amount_cents) then
     perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
   end if;
   return credits._purchase_json(p) || '{"replayed": true}';
 end $$;
+
+-- Keeps the redemption of a purchase's code in step with the purchase. A code that was released and paid for after all counts
+-- again: the money came.
+create function credits._follow_redemption(p credits.purchases) returns void
+language sql set search_path = '' as $$
+  update credits.redemptions set at = credits._now(),
+    status = case when p.status = 'credited' then 'redeemed' when p.status in ('expired', 'failed') then 'released' else 'reserved' end
+   where purchase_id = p.id
+$$;
 
 -- Records what Stripe answered. Security definer: only functions write purchases.
 create function credits.open_purchase(
@@ -188,6 +198,7 @@ begin
     tax_cents = coalesce((p_session ->> 'amount_tax')::bigint, tax_cents),
     discount_cents = coalesce((p_session ->> 'amount_discount')::bigint, discount_cents)
    where id = p.id returning * into p;
+  perform credits._follow_redemption(p);
   return credits._purchase_answer(p, v_new);
 end $$;
 
@@ -211,12 +222,18 @@ begin
   v_grant.cost_cents := p.price_cents;
   a.purchased_micros := a.purchased_micros + p.credits_micros + p.bonus_micros;
   a := credits._grant(a, 'purchase', v_grant, v_row);
-  if p.bonus_micros > 0 then
+  v_grant.is_promotional := true;
+  v_grant.cost_cents := 0;
+  if p.bonus_micros > p.promo_bonus_micros then
     v_grant.source := 'bonus';
-    v_grant.is_promotional := true;
-    v_grant.granted_micros := p.bonus_micros;
-    v_grant.cost_cents := 0;
+    v_grant.granted_micros := p.bonus_micros - p.promo_bonus_micros;
     v_row.reason := p.name || ' bonus';
+    a := credits._grant(a, 'bonus', v_grant, v_row);
+  end if;
+  if p.promo_bonus_micros > 0 then
+    v_grant.source := 'promotion';
+    v_grant.granted_micros := p.promo_bonus_micros;
+    v_row.reason := 'Code ' || p.promo_code;
     a := credits._grant(a, 'bonus', v_grant, v_row);
   end if;
   perform credits._close_ledger(a);
@@ -267,6 +284,7 @@ begin
    where id = p_purchase_id and status in ('created', 'open', 'processing', 'expired', 'failed');
   select * into p from credits.purchases where id = p_purchase_id;
   if p.id is null then perform credits._raise('LC404', 'There is no such purchase.'); end if;
+  perform credits._follow_redemption(p);
   return credits._purchase_answer(p, false);
 end $$;
 
@@ -323,7 +341,7 @@ end $$;
 revoke execute on all functions in schema credits from public;
 grant execute on function
   credits._purchase_json(credits.purchases), credits._purchase_answer(credits.purchases, boolean),
-  credits.create_purchase(text, boolean, text, bigint, text, bigint), credits.purchase_status(text), credits.purchase(uuid),
+  credits.create_purchase(text, boolean, text, bigint, text, bigint, text), credits.purchase_status(text), credits.purchase(uuid),
   credits.purchases(bigint, text, int, text)
 to authenticated, service_role;
 grant execute on function

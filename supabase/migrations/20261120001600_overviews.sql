@@ -179,25 +179,10 @@ begin
       from credits.accounts as a join credits.profiles as p on p.account_id = a.id where a.id = v_account);
 end $$;
 
--- What a custom amount buys, before anything is recorded.
-create function credits.purchase_quote(p_amount_cents bigint) returns jsonb
-language plpgsql stable set search_path = '' as $$
-declare c credits.catalogs;
-begin
-  select * into c from credits.catalogs where is_active;
-  if c.custom_min_cents is null or p_amount_cents is null or p_amount_cents not between c.custom_min_cents and c.custom_max_cents then
-    perform credits._raise('LC400', 'This amount cannot be bought; choose one between the smallest and the largest.',
-      jsonb_build_object('min_cents', c.custom_min_cents, 'max_cents', c.custom_max_cents));
-  end if;
-  return jsonb_build_object(
-    'price_cents', p_amount_cents, 'currency', c.currency, 'credits_micros', p_amount_cents * c.custom_micros_per_cent,
-    'bonus_micros', 0, 'cents_per_credit', round(1000000 / c.custom_micros_per_cent::numeric, 4)::text);
-end $$;
-
 revoke execute on all functions in schema credits from public;
 grant execute on function
   credits._month_so_far(bigint, date, text), credits._overview_days(bigint, date, date, text),
   credits._sales(date, date, text, boolean), credits._top_accounts(date, date, text, int),
   credits.account_overview(bigint, int, text), credits.finance_overview(boolean, date, date, text),
-  credits.account_detail(bigint), credits.purchase_quote(bigint)
+  credits.account_detail(bigint)
 to authenticated, service_role;

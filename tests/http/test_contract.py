@@ -19,6 +19,7 @@ from credits_core.errors import BY_SQLSTATE, CreditsError
 from credits_core.http import docs, problems
 from credits_core.http.api import ROUTERS, make_api
 from tests.http.answers import VAPI_SECRET, about_metering
+from tests.http.test_promotions import about_promotions
 from tests.http.conftest import BASE, HOLDER, Api, TestClient
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,6 +152,7 @@ def answers(holder: Api, admin_api: Api, give: Callable[..., Any]) -> dict[tuple
         ),
         ("GET", "/health"): holder.client.get("/api/health"),
         **about_metering(holder, admin_api),
+        **about_promotions(holder, admin_api),
     }
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from credits_core import analytics
+from credits_core import analytics, promotions
 from credits_core.db.port import SERVICE, Identity
 from credits_core.db.psycopg_transport import PsycopgDatabase
 from credits_core.errors import InvalidRequest, NotAllowed
@@ -244,7 +244,7 @@ def test_account_detail_lists_grants_in_spend_order(
 
 
 def test_a_quote_says_what_a_custom_amount_buys(database: PsycopgDatabase, holder: Identity) -> None:
-    quote = analytics.purchase_quote(database, holder, amount_cents=2500)
+    quote = promotions.purchase_quote(database, holder, amount_cents=2500)
     assert (quote["credits_micros"], quote["cents_per_credit"]) == (25 * MICROS_PER_CREDIT, "100.0000")
     with pytest.raises(InvalidRequest):
-        analytics.purchase_quote(database, holder, amount_cents=1)
+        promotions.purchase_quote(database, holder, amount_cents=1)

@@ -25,9 +25,9 @@ SIGNED_IN = """
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
     _check_adjustment _check_days _closing_balances _cursor _hold_json _level _month_so_far _overview_days
     _own_account _period _purchase_answer _purchase_json _raise_charge_error _require_scope _run_out _sales
-    _attempt_json _campaign_json _left_of_purchase _owner_only _paid_cents _refund_json _refund_limit_cents
-    _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable _timestamptz _today _top_accounts _transaction_json _usage_days
-    _usage_json _uuid _would_draw _zone
+    _attempt_json _campaign_json _left_of_purchase _owner_only _paid_cents _refund_json
+    _refund_limit_cents _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable
+    _timestamptz _today _top_accounts _transaction_json _usage_days _usage_json _uuid _would_draw _zone
 """
 SERVICE_ALONE = """
     authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
@@ -41,11 +41,11 @@ NOBODY = """
     _acting_for _add_price _api_key_json _apply_code _approve_refund _check_refund _claw_back _converge_dispute
     _converge_refund _dispute_is_short _draw_purchase _follow_redemption _open_attempt _purchase_terms _recover_debt
     _replayed_purchase _return_recovered _share_of_purchase _undo _append_only _apply_gates _audit _batch_result _book_expired
-    _capture_answer _charge _charge_carefully _charge_together _check_call_text _check_hold_time _check_key
+    _capture_answer _charge _charge_carefully _charge_together _check_call_text _check_hold_time _check_key _check_operations
     _close_call _close_ledger _close_reported _count_spend _counted _credit_purchase _debt_of_holds _draw _drawn _empty_hold
-    _give_allowance _grant _grow_hold _hold_event _hold_first_slice _hold_next_slice _hold_nothing _load_plans _lock_call
-    _lock_hold _merge_draws _most_available _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events
-    _record _refresh_limits _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _spent_between
+    _expired_of _give_allowance _grant _grow_hold _hold_event _hold_first_slice _hold_next_slice _hold_nothing _load_plans
+    _lock_call _lock_hold _merge_draws _most_available _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed
+    _read_events _record _refresh_limits _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _spent_between
     _sync_user _take_allowance _tell_allowances _transaction_answer _undraw _unknown_call
 """
 RIGHTS = {
@@ -167,6 +167,7 @@ def test_staff_tables_show_nothing_to_people(
     service("record_stripe_event", event_id="evt_1", type="x", livemode=False, payload={})
     service("set_provider_cost", operation="call", cost_cents=1)
     service("detect_alerts")
+    service("create_campaign", code="TEN", name="Ten", kind="bonus_percent", amount=10)
     for table in STAFF_TABLES:
         for somebody, sees in [(anna, False), (finance, True)]:
             rows = as_person(somebody.identity, f"select to_jsonb(t) from credits.{table} as t")
