@@ -1,0 +1,161 @@
+"""Every page as people see it: desktop and phone, light and dark. Pictures of all of them go to `test-artifacts/looks`.
+
+On each: no error in the console, nothing asked of another machine, nothing to scroll sideways, and no serious or
+critical barrier found by axe-core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import OpenTab
+from tests.e2e.screens import (
+    CHALLENGED_CARD,
+    DECLINED_CARD,
+    DESKTOP,
+    PAGES,
+    PHONE,
+    Screen,
+    choose_row,
+    drawn,
+    enter_card,
+    heading,
+    picture,
+    settled,
+)
+from tests.e2e.watching import Watch
+from tests.program import Program
+
+pytestmark = pytest.mark.browser
+DEMO = True  # pages look right when there is something on them
+ADJUSTING = "account=1&adjust=0123456789abcdef0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A page in a state: who opens which address, what it has to show, and what is done there first."""
+
+    name: str
+    who: str
+    address: str
+    shows: str
+    act: Callable[[Page], None] = lambda page: None
+    plain: bool = False  # not Streamlit's: complete as soon as it is loaded
+    expected: str = ""  # the one complaint that belongs to it
+
+
+def wrong_password(page: Page) -> None:
+    page.get_by_label("Email").fill("holder@demo.test")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def explain_first(page: Page) -> None:
+    choose_row(page, 0)
+    drawn(page, page.get_by_role("dialog").get_by_text("Balance after"))
+
+
+def open_person(page: Page) -> None:
+    drawn(page, heading(page, "Overview"))
+    if (
+        menu := page.get_by_test_id("stExpandSidebarButton")
+    ).is_visible():  # on a phone it is closed at first
+        menu.click()
+    page.get_by_role("button", name="Demo Holder").click()
+
+
+def adjust(page: Page) -> None:
+    page.get_by_label("Amount in credits").fill("2.5")
+    page.get_by_label("Reason").fill("Calls that were cut off")
+    page.get_by_label("Reason").press("Enter")
+    drawn(page, page.get_by_role("button", name="Confirm +2.50 credits"), "Available afterwards")
+
+
+LOOKS = [
+    Look("sign_in", "", "auth/sign-in", "Demo people", plain=True),
+    Look("sign_in_wrong", "", "auth/sign-in", "Email or password is incorrect.", wrong_password, plain=True,
+         expected="401"),
+    Look("nothing_here", "", "auth/nothing", "Nothing here", plain=True, expected="404"),
+    Look("overview", "holder", "overview", "Recent purchases"),
+    Look("person", "holder", "overview", "Sign out", open_person),
+    Look("buy", "holder", "buy?amount=25", "You get"),
+    Look("payment_declined", "holder", "<checkout>", "Your card was declined.",
+         lambda page: enter_card(page, DECLINED_CARD), plain=True),
+    Look("payment_challenge", "holder", "<checkout>", "3-D Secure test page",
+         lambda page: enter_card(page, CHALLENGED_CARD), plain=True),
+    Look("purchase_credited", "holder", "checkout_return?session_id=<paid>", "New balance"),
+    Look("purchase_open", "holder", "checkout_return?session_id=<open>", "Continue to payment"),
+    Look("purchase_none", "holder", "checkout_return", "No purchase to show"),
+    Look("receipt", "holder", "<receipt>", "Amount paid", plain=True),
+    Look("calls", "holder", "calls", "Download CSV"),
+    Look("calls_none", "holder", "calls?number=99999999", "No calls match"),
+    Look("transactions", "holder", "transactions", "Download CSV"),
+    Look("explained", "holder", "transactions?kind=Use", "Why this amount", explain_first),
+    Look("refused", "holder", "accounts", "You may not see this page."),
+    Look("finance", "finance", "finance", "Heaviest users"),
+    Look("accounts", "admin", "accounts", "Everybody with credits."),
+    Look("account", "admin", "accounts?account=5", "Bought in all"),
+    Look("account_grants", "admin", "accounts?account=5&part=Grants", "Bought in all"),
+    Look("account_calls", "admin", "accounts?account=5&part=Calls", "Bought in all"),
+    Look("account_purchases", "admin", "accounts?account=5&part=Purchases", "Bought in all"),
+    Look("adjusting", "admin", f"accounts?{ADJUSTING}", "Adjust credits", adjust),
+    Look("api_docs", "", "api/docs", "Prepaid Credits", plain=True),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def addresses(app: Program) -> Iterator[Callable[[str], str]]:
+    """Addresses with what only the running program knows: a payment page, purchases, a receipt."""
+    with app.api() as api:
+
+        def checkout() -> dict[str, str]:
+            answer: dict[str, str] = api.post("checkout", json={"package": "usd_10"}).json()
+            return answer
+
+        paid, waiting = checkout(), checkout()
+        app.pay(paid["session_id"])
+        receipt = api.get("success", params={"session_id": paid["session_id"]}).json()["receipt_url"]
+
+        def filled(address: str) -> str:
+            if address in ("<checkout>", "<receipt>"):
+                return checkout()["url"] if address == "<checkout>" else receipt
+            known = address.replace("<paid>", paid["session_id"]).replace("<open>", waiting["session_id"])
+            return f"{app.url}/{known}"
+
+        yield filled
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=lambda screen: screen.name)
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
+def test_looks(look: Look, screen: Screen, open_tab: OpenTab, addresses: Callable[[str], str]) -> None:
+    page = open_tab(look.who, screen)
+    watch = Watch(page)
+    page.goto(addresses(look.address))
+    look.act(page)
+    expect(page.get_by_text(look.shows).first).to_be_visible()
+    if not look.plain:
+        drawn(page)
+    assert not watch.faults(screen, look.name, expected=look.expected)
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=lambda screen: screen.name)
+@pytest.mark.parametrize(("who", "address"), [("holder", "overview"), ("finance", "finance")])
+def test_charts_opened_in_the_dark(
+    open_tab: OpenTab, app: Program, screen: Screen, who: str, address: str
+) -> None:
+    page = open_tab(who, screen)
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{app.url}/{address}")
+    bars = page.locator(".js-plotly-plot .bars path").first
+    drawn(page, bars)
+    expect(bars).to_have_css("fill", "rgb(91, 141, 239)")
+    settled(page)
+    picture(page, screen, f"looks/{address}-{screen.name}-opened-dark")
+
+
+def test_every_page_is_looked_at() -> None:
+    assert {look.address.partition("?")[0] for look in LOOKS} >= PAGES
