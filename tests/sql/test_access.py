@@ -45,7 +45,8 @@ NOBODY = """
     _close_call _close_ledger _close_reported _count_spend _counted _credit_purchase _debt_of_holds _draw _drawn _empty_hold
     _expired_of _give_allowance _grant _grow_hold _hold_event _hold_first_slice _hold_next_slice _hold_nothing _load_plans
     _lock_call _lock_hold _merge_draws _most_available _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed
-    _read_events _record _refresh_limits _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _spent_between
+    _read_events _record _refresh_limits _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold
+    _spent_between
     _sync_user _take_allowance _tell_allowances _transaction_answer _undraw _unknown_call
 """
 RIGHTS = {
