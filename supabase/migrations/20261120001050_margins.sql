@@ -33,15 +33,17 @@ exception when unique_violation then
   perform credits._raise('LC409', 'This operation has a cost from that very moment on; choose another moment.');
 end $$;
 
--- Revenue (credits at what their grants cost), provider cost and margin by operation. Promotional credits earn nothing.
+-- Revenue (credits at what their grants cost), provider cost and margin by operation. Promotional credits earn nothing. A reversal
+-- takes away the cost of what it reverses.
 create function credits.margins(p_from timestamptz, p_to timestamptz) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance');
   return (
     with used as (
-      select t.account_id, t.seq, t.operation_id, t.quantity, -t.amount_micros as charged, coalesce(t.occurred_at, t.created_at) as at
-        from credits.transactions as t
+      select t.account_id, t.seq, t.operation_id, t.quantity, -t.amount_micros as charged,
+             coalesce(o.occurred_at, o.created_at, t.occurred_at, t.created_at) as at
+        from credits.transactions as t left join credits.transactions as o on o.account_id = t.account_id and o.seq = t.reverses_seq
        where t.kind in ('use', 'reversal') and t.operation_id is not null and t.created_at >= p_from and t.created_at < p_to),
     earned as (
       select u.operation_id, sum(-e.amount_micros * g.cost_cents / g.granted_micros::numeric) as cents
@@ -61,9 +63,9 @@ begin
       from spent as s join credits.operations as o on o.id = s.operation_id left join earned as e on e.operation_id = s.operation_id);
 end $$;
 
--- Replays past usage under draft prices: [{operation, components, rounding?, minimum_charge_micros?}]. Answers totals, and the
--- difference by account and operation, and who would have run out and when. The draft never becomes a price: it lives in an
--- inner block that is always undone.
+-- Replays past usage under draft prices: [{operation, components, rounding?, minimum_charge_micros?}]. Answers what credits paid and
+-- would have paid, by account and by operation with the margin (after: a credit being worth as much as it was), and who would have
+-- run out and when. What a plan included stays included. The draft never becomes a price: it lives in an inner block that is always undone.
 create function credits.rehearse_prices(p_draft jsonb, p_from timestamptz, p_to timestamptz) returns jsonb
 language plpgsql security definer set search_path = '' as $$ -- security definer: the draft is rated by rows that are undone
 declare
@@ -102,34 +104,38 @@ end $$;
 create function credits._rehearse(p_from timestamptz, p_to timestamptz) returns jsonb
 language sql stable set search_path = '' as $$
   with used as materialized (
-    select t.account_id, t.seq, t.created_at, t.operation_id, t.quantity, t.posted_after_micros,
-           coalesce(t.rated_micros, -t.amount_micros) as before, t.paid_by is null as is_paid
+    select t.account_id, t.seq, t.created_at, t.operation_id, t.posted_after_micros, -t.amount_micros as before,
+           case when t.paid_by is null or t.paid_by = 'mixed' then t.quantity - coalesce(t.allowance_quantity, 0) end as quantity
       from credits.transactions as t
      where t.kind = 'use' and t.created_at >= p_from and t.created_at < p_to
        and not exists (select from credits.transactions as r where r.account_id = t.account_id and r.reverses_seq = t.seq)),
-  priced as materialized (  -- each different quantity is rated once
+  priced as materialized (  -- each different quantity that credits paid is rated once
     select q.operation_id, q.quantity, (credits._rate(p.id, q.quantity)).cost_micros as after
-      from (select distinct operation_id, quantity from used) as q
+      from (select distinct operation_id, quantity from used where quantity is not null) as q
       join credits.prices as p on p.operation_id = q.operation_id and p.catalog = 'rehearsal_draft'),
   compared as materialized (
     select u.*, coalesce(p.after, u.before) as after,
-           sum(case when u.is_paid then coalesce(p.after, u.before) - u.before else 0 end)
-             over (partition by u.account_id order by u.seq) as more
+           sum(coalesce(p.after, u.before) - u.before) over (partition by u.account_id order by u.seq) as more
       from used as u left join priced as p on p.operation_id = u.operation_id and p.quantity = u.quantity),
   by_account as (
     select account_id, sum(before)::bigint as before, sum(after)::bigint as after,
            min(created_at) filter (where posted_after_micros - more < 0 and more > 0) as runs_out_at
       from compared group by account_id),
   by_operation as (
-    select operation_id, count(*) as events, sum(before)::bigint as before, sum(after)::bigint as after from compared group by 1)
+    select operation_id, count(*) as events, sum(before)::bigint as before, sum(after)::bigint as after from compared group by 1),
+  earned as (
+    select * from jsonb_to_recordset(credits.margins(p_from, p_to) -> 'rows')
+      as m (operation text, revenue_cents numeric, cost_cents numeric, margin_cents numeric))
   select jsonb_build_object(
     'from', credits._iso(p_from), 'to', credits._iso(p_to),
     'events', (select coalesce(sum(events), 0) from by_operation),
     'before_micros', (select coalesce(sum(before), 0) from by_operation),
     'after_micros', (select coalesce(sum(after), 0) from by_operation),
     'operations', (select coalesce(jsonb_agg(jsonb_build_object('operation', o.code, 'events', b.events, 'before_micros', b.before,
-        'after_micros', b.after, 'difference_micros', b.after - b.before) order by o.id), '[]')
-      from by_operation as b join credits.operations as o on o.id = b.operation_id),
+        'after_micros', b.after, 'difference_micros', b.after - b.before, 'margin_before_cents', m.margin_cents,
+        'margin_after_cents', case when b.after = b.before then m.margin_cents
+                                   else round(m.revenue_cents * b.after / nullif(b.before, 0) - m.cost_cents, 4) end) order by o.id), '[]')
+      from by_operation as b join credits.operations as o on o.id = b.operation_id left join earned as m on m.operation = o.code),
     'accounts', (select coalesce(jsonb_agg(jsonb_build_object('account_id', b.account_id, 'name', f.name, 'before_micros', b.before,
         'after_micros', b.after, 'difference_micros', b.after - b.before, 'runs_out_at', credits._iso(b.runs_out_at))
         order by b.after - b.before desc, b.account_id), '[]')
