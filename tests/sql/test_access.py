@@ -40,14 +40,14 @@ SERVICE_ALONE = """
 NOBODY = """
     _acting_for _add_price _api_key_json _apply_code _approve_refund _check_refund _claw_back _converge_dispute
     _converge_refund _dispute_is_short _draw_purchase _follow_redemption _open_attempt _purchase_terms _recover_debt
-    _replayed_purchase _return_recovered _share_of_purchase _undo _append_only _apply_gates _audit _batch_result _book_expired
-    _capture_answer _charge _charge_carefully _charge_together _check_call_text _check_hold_time _check_key _check_operations
-    _close_call _close_ledger _close_reported _count_spend _counted _credit_purchase _debt_of_holds _draw _drawn _empty_hold
-    _expired_of _give_allowance _grant _grow_hold _hold_event _hold_first_slice _hold_next_slice _hold_nothing _load_plans
-    _lock_call _lock_hold _merge_draws _most_available _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed
-    _read_events _record _refresh_limits _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold
-    _spent_between
-    _sync_user _take_allowance _tell_allowances _transaction_answer _undraw _unknown_call
+    _replayed_purchase _return_recovered _share_of_purchase _undo _append_only _apply_gates _audit _batch_result
+    _book_expired _capture_answer _charge _charge_carefully _charge_together _check_call_text _check_hold_time
+    _check_key _check_operations _close_call _close_ledger _close_reported _count_spend _counted _credit_purchase
+    _debt_of_holds _draw _drawn _empty_hold _expired_of _give_allowance _grant _grow_hold _hold_event
+    _hold_first_slice _hold_next_slice _hold_nothing _load_plans _lock_call _lock_hold _merge_draws _most_available
+    _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events _record _refresh_limits
+    _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _spent_between _sync_user
+    _take_allowance _tell_allowances _transaction_answer _undraw _unknown_call
 """
 RIGHTS = {
     ("anon", "authenticated", "service_role"): EVERYBODY,
