@@ -43,7 +43,12 @@ class Program:
             [sys.executable, *(command or ("-m", "credits_core", "serve")), *self.options(command)],
             cwd=ROOT, env=self.environ, stdout=self.log, stderr=self.log,
         )  # fmt: skip
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            self.kill()
+            self.log.close()
+            raise
         self.start_seconds = time.monotonic() - started
 
     def options(self, command: tuple[str, ...]) -> list[str]:

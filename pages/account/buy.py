@@ -132,6 +132,11 @@ offer = catalog.packages(session.database(), person.identity)
 with widgets.page_header("Buy credits", CREDITED):
     if shell.is_test_mode():
         st.badge(shell.TEST_MODE, icon=":material/science:", color="orange")
+if st.query_params.get("canceled"):  # back from the payment page without paying
+    st.info(
+        "**Payment canceled.** Nothing was charged. Choose a package whenever you like.",
+        icon=":material/undo:",
+    )
 if not offer["packages"] and not offer["custom"]:
     with st.container(border=True):
         widgets.empty(

@@ -105,7 +105,7 @@ def empty(title: str, what_to_do: str) -> None:
     with st.container(horizontal_alignment="center", gap="xxsmall"):
         st.space("small")
         st.markdown(f"**{title}**", width="content")
-        st.caption(what_to_do, width="content")
+        st.caption(what_to_do, width="content", text_alignment="center")
         st.space("small")
 
 

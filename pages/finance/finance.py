@@ -16,7 +16,6 @@ from pages.common.formats import Viewer, plotted, plotted_money
 session.guard(session.FINANCE)
 
 SALES = ("day", "currency", "package", "name", "purchases", "total_cents")
-BEFORE = "vs before"
 USAGE = ("day", "operation", "name", "events", "charged_micros")
 
 
@@ -39,18 +38,23 @@ def export_usage(person: Person) -> Iterable[Mapping[str, Any]]:
     return figures(person)["usage"]["rows"]
 
 
+def against(change: float | None) -> tuple[str | None, str]:
+    """A change in percent, and what it is compared with."""
+    shown = widgets.percent_change(change)
+    return shown, "vs before" if shown else "none before"
+
+
 def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
     usage = overview["usage"]
     with st.grid("auto", gap="small", min_column_width=170):
         if not overview["sales"]["currencies"]:
-            widgets.tile("Sales", "–", None, "no purchases in these days")
+            widgets.tile("Sales", "–", None, "no purchases")
         for money in overview["sales"]["currencies"]:
             _sales_tiles(money, viewer)
         widgets.tile(
             "Credits used",
             viewer.about(usage["total_micros"]),
-            widgets.percent_change(usage["change_percent"]),
-            BEFORE,
+            *against(usage["change_percent"]),
             [plotted(day) for day in usage["day_micros"]],
             "bar",
             delta_color="blue",
@@ -63,8 +67,7 @@ def _sales_tiles(money: dict[str, Any], viewer: Viewer) -> None:
     widgets.tile(
         f"Sales in {code.upper()}",
         viewer.money(money["total_cents"], code),
-        widgets.percent_change(money["change_percent"]),
-        BEFORE,
+        *against(money["change_percent"]),
         [plotted_money(day, code) for day in money["day_cents"]],
         "bar",
         help="Before tax, by the moment the credits were added.",

@@ -137,7 +137,7 @@ def test_canceling_leads_back_to_the_packages_and_charges_nothing(holder: Page, 
     before = available(app)
     buy(holder, app)
     holder.get_by_role("link", name=CANCEL).click()
-    drawn(holder, heading(holder, "Buy credits"))
+    drawn(holder, heading(holder, "Buy credits"), "Payment canceled.")
     assert holder.url.startswith(f"{app.url}/buy?canceled=")
     assert sidebar_balance(holder) == available(app) == before
 
