@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from credits_core import refunds
 from credits_core.checkout import Parts, find_at_stripe, record_opened
 from credits_core.db.port import SERVICE, Database, Identity
 from credits_core.errors import CreditsError, InvalidRequest, NotFound, StripeUnavailable
@@ -47,6 +48,8 @@ INTENT_EVENTS = frozenset(
         "payment_intent.canceled",
     }
 )
+# These say where to look again: at the payment of a charge, refund or dispute.
+MONEY_EVENTS = ("charge.refund", "charge.dispute.", "refund.")
 
 
 def fulfill(parts: Parts, identity: Identity, session_id: str) -> dict[str, Any]:
@@ -73,6 +76,22 @@ def fulfill_session(db: Database, stripe: StripeGateway, session_id: str) -> dic
             extra={"purchase": answer["purchase_id"], "reason": answer["review_reason"]},
         )
     return answer
+
+
+def settle_payment(db: Database, stripe: StripeGateway, payment_intent_id: object) -> bool:
+    """Bring the purchase of a payment to where Stripe says it is: credited, then its refunds and disputes taken. False for
+    a payment that is none of ours, or of a purchase that is not credited."""
+    if not isinstance(payment_intent_id, str) or not _ID.fullmatch(payment_intent_id):
+        return False
+    purchase = db.call("purchase_of_payment", SERVICE, payment_intent_id=payment_intent_id)
+    if purchase is None or purchase["status"] != "credited":
+        # The news of a refund can overtake that of the payment: credit first, or the refund would be forgotten.
+        try:
+            session_id = stripe.session_of_intent(payment_intent_id) or payment_intent_id
+            purchase = fulfill_session(db, stripe, session_id)
+        except NotFound:
+            return False
+    return purchase["status"] == "credited" and refunds.converge(db, stripe, payment_intent_id) is not None
 
 
 def check_session_id(session_id: str) -> None:
@@ -125,9 +144,14 @@ def receive_webhook(parts: Parts, payload: bytes, signature: str | None) -> dict
 
 def _process(db: Database, stripe: StripeGateway, event: StripeEvent) -> str:
     session_id = event.object_id
-    if event.type not in SESSION_EVENTS | INTENT_EVENTS or session_id is None:
+    if event.type not in SESSION_EVENTS | INTENT_EVENTS and not event.type.startswith(MONEY_EVENTS):
+        return "ignored"
+    if session_id is None:
         return "ignored"
     try:
+        if event.type.startswith(MONEY_EVENTS):
+            payment = event.payload["data"]["object"].get("payment_intent")
+            return "processed" if settle_payment(db, stripe, payment) else "ignored"
         if event.type in INTENT_EVENTS:
             session_id = stripe.session_of_intent(session_id) or session_id
         fulfill_session(db, stripe, session_id)
@@ -147,7 +171,7 @@ def poll(db: Database, stripe: StripeGateway, *, limit: int = 100) -> dict[str, 
     One purchase that fails stops no other; when Stripe itself does not answer, the rest waits for the next
     time.
     """
-    parts = _Parts(db, stripe)
+    parts = Both(db, stripe)
     counts = {"checked": 0, "credited": 0, "ended": 0, "failed": 0}
     for purchase in db.call("purchases_to_poll", SERVICE, limit=limit)["items"]:
         counts["checked"] += 1
@@ -167,7 +191,9 @@ def poll(db: Database, stripe: StripeGateway, *, limit: int = 100) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Both:
+    """Database and Stripe, for what needs no more of the runtime."""
+
     db: Database
     stripe: StripeGateway
 

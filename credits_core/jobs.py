@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from credits_core import alerts, calls, fulfillment, holds, ledger
+from credits_core import alerts, auto_reload, calls, fulfillment, holds, ledger, refunds, reversals
 from credits_core.db.port import SERVICE
 from credits_core.errors import CreditsError, LedgerDifference
 from credits_core.metrics import METRICS
@@ -46,6 +46,20 @@ class Job:
 
 def _poll(runtime: Runtime) -> Outcome:
     return fulfillment.poll(runtime.db, runtime.stripe, limit=POLL_LIMIT)
+
+
+def _send_refunds(runtime: Runtime) -> Outcome:
+    return refunds.send(runtime.db, runtime.stripe)
+
+
+def _follow_reversals(runtime: Runtime) -> Outcome:
+    known = {item["job"]: item for item in runtime.db.call("jobs_status", SERVICE)["items"]}
+    last = known.get("reversals", {}).get("last_outcome") or {}
+    return reversals.follow(runtime.db, runtime.stripe, last.get("until"))
+
+
+def _auto_reload(runtime: Runtime) -> Outcome:
+    return auto_reload.run(runtime.db, runtime.stripe, runtime.settings.base_url)
 
 
 def _rollup(runtime: Runtime) -> Outcome:
@@ -86,6 +100,15 @@ JOBS: dict[str, Job] = {
     job.name: job
     for job in (
         Job("poll", 10, 30, "asks Stripe about purchases that are not credited yet", _poll),
+        Job("refunds", 10, 120, "sends approved refunds to Stripe", _send_refunds),
+        Job("reversals", 60, 120, "takes up refunds and disputes that no webhook told of", _follow_reversals),
+        Job(
+            "auto-reload",
+            10,
+            120,
+            "buys credits where an owner agreed to it and the balance is low",
+            _auto_reload,
+        ),
         Job("rollup", 30, 60, "adds new usage to the 15-minute sums behind charts", _rollup),
         Job("calls", 30, 60, "ends running calls nobody has heard of for a while", _settle_calls),
         Job("holds", 30, 60, "frees reserved credits nobody captured or released in time", _expire_holds),
@@ -122,7 +145,7 @@ def run_job(runtime: Runtime, job: Job, runner: str, *, every_seconds: int) -> O
     runtime.db.call("finish_job", SERVICE, job=job.name, runner=runner, outcome=outcome)
     METRICS.count("job_runs_total", "Runs of background jobs.", job=job.name, outcome="done")
     ms = round((time.perf_counter() - started) * 1000, 1)
-    logger.log(logging.DEBUG if not any(outcome.values()) else logging.INFO, "job done",
+    logger.log(logging.INFO if any(isinstance(n, int) and n for n in outcome.values()) else logging.DEBUG, "job done",
                extra={"job": job.name, "outcome": outcome, "ms": ms})  # fmt: skip
     return outcome
 

@@ -18,6 +18,8 @@ from credits_core.http import (
     problems,
     promotions,
     reading,
+    refunding,
+    reloading,
     spending,
     vapi,
 )
@@ -48,6 +50,8 @@ ROUTERS = (
     figures.router,
     keys.router,
     admin.router,
+    refunding.router,
+    reloading.router,
     promotions.router,
     vapi.router,
     operations.router,

@@ -58,7 +58,11 @@ def grants_part(person: Person, viewer: Viewer, account_id: int) -> None:
         .time("Since", "created_at")
         .texts("Expires", [viewer.time(row["expires_at"]) if row["expires_at"] else "Never" for row in rows])
         .text("Reason", "reason")
-        .draw(key=f"account_grants_{account_id}", alt="Grants in the order they are spent")
+        .draw(
+            key=f"account_grants_{account_id}",
+            alt="Grants in the order they are spent",
+            wide=("Grant", "Granted", "Since", "Expires", "Reason"),
+        )
     )
 
 
@@ -109,7 +113,11 @@ def purchases_part(person: Person, viewer: Viewer, account_id: int) -> None:
         .credits("Bonus", "bonus_micros")
         .pill("Status", "status")
         .text("Note", "review_reason")
-        .draw(key=f"account_purchases_{account_id}", alt="Purchases of this account")
+        .draw(
+            key=f"account_purchases_{account_id}",
+            alt="Purchases of this account",
+            wide=("Credits", "Bonus", "Note"),
+        )
     )
     paging.toolbar(answer["next_cursor"], key="account_purchases")
 

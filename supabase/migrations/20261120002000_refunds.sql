@@ -258,7 +258,7 @@ begin
 end $$;
 
 -- Records what Stripe says of a refund: pending, succeeded, failed or canceled. A failed one gives the credits back, once.
-create function credits.record_refund(p_refund_id uuid, p_stripe_refund_id text, p_status text, p_reason text default null)
+create function credits.record_refund(p_refund_id uuid, p_status text, p_stripe_refund_id text default null, p_reason text default null)
 returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   r credits.refunds;

@@ -37,6 +37,15 @@ begin
   credits_micros := least(credits_micros, greatest(p.credits_micros + p.bonus_micros - v_gone, 0));
 end $$;
 
+-- Whether a dispute took less than its share although credits of the purchase have come back since.
+create function credits._dispute_is_short(p credits.purchases, p_amount_cents bigint, t credits.transactions) returns boolean
+language sql stable set search_path = '' as $$
+  select s.credits_micros + s.bonus_micros > 0
+     and -t.amount_micros < ceil(least(p_amount_cents / nullif(credits._paid_cents(p) + coalesce(p.tax_cents, 0), 0)::numeric, 1)
+                                 * (p.credits_micros + p.bonus_micros))
+    from credits._share_of_purchase(p, p_amount_cents) as s
+$$;
+
 -- Brings a purchase to Stripe's totals: {refunded_cents, refunds: [{id, amount_cents, status, reason, refund_id}],
 -- disputes: [{id, amount_cents, status, reason}]}. Any number of times, in any order. Security definer: writes the ledger.
 create function credits.converge_purchase(p_purchase_id uuid, p_totals jsonb) returns jsonb
@@ -74,7 +83,7 @@ begin
    where stripe_refund_id = p_refund ->> 'id' or id = credits._uuid(p_refund ->> 'refund_id') limit 1 for update;
   if r.id is not null then
     v_old := r.status;
-    perform credits.record_refund(r.id, p_refund ->> 'id', p_refund ->> 'status', p_refund ->> 'reason');
+    perform credits.record_refund(r.id, p_refund ->> 'status', p_refund ->> 'id', p_refund ->> 'reason');
     return (v_old <> (select status from credits.refunds where id = r.id))::int;
   elsif p_refund ->> 'status' in ('failed', 'canceled') then
     return 0;
@@ -92,7 +101,7 @@ begin
 end $$;
 
 -- One dispute: while it is open or lost its credits are taken, when it is won they come back to the very grants. Warnings and
--- inquiries take nothing.
+-- inquiries take nothing. A refund that failed since leaves more for the dispute: it is taken anew, whole.
 create function credits._converge_dispute(p credits.purchases, p_dispute jsonb) returns int
 language plpgsql set search_path = '' as $$
 declare
@@ -106,17 +115,20 @@ begin
   values (p_dispute ->> 'id', p.account_id, p.id, (p_dispute ->> 'amount_cents')::bigint, p_dispute ->> 'status',
           p_dispute ->> 'reason', credits._now(), credits._now())
   on conflict (id) do update set status = excluded.status, updated_at = excluded.updated_at returning * into x;
-  if v_take = (x.transaction_seq is not null) then return 0; end if;
+  select * into t from credits.transactions where account_id = p.account_id and seq = x.transaction_seq;
+  if t.seq is null and not v_take or t.seq is not null and v_take and not credits._dispute_is_short(p, x.amount_cents, t) then
+    return 0;
+  end if;
   a := credits._open_ledger(p.account_id);
+  if t.seq is not null then
+    a := credits._undo(a, t, null, case when v_take then 'Dispute taken anew' else 'Dispute won' end);
+    a := credits._book_expired(a, true);
+    update credits.disputes set transaction_seq = null where id = x.id;
+  end if;
   if v_take then
     v_share := credits._share_of_purchase(p, x.amount_cents);
     a := credits._claw_back(a, p, 'dispute', v_share.credits_micros, v_share.bonus_micros, 'Disputed: ' || coalesce(x.reason, 'no reason given'));
     update credits.disputes set transaction_seq = a.seq where id = x.id;
-  else
-    select * into t from credits.transactions where account_id = a.id and seq = x.transaction_seq;
-    a := credits._undo(a, t, null, 'Dispute won');
-    a := credits._book_expired(a, true);
-    update credits.disputes set transaction_seq = null where id = x.id;
   end if;
   perform credits._close_ledger(a);
   perform credits._audit('dispute', p.account_id, jsonb_build_object('dispute_id', x.id, 'status', x.status));

@@ -19,8 +19,9 @@ from credits_core.errors import BY_SQLSTATE, CreditsError
 from credits_core.http import docs, problems
 from credits_core.http.api import ROUTERS, make_api
 from tests.http.answers import VAPI_SECRET, about_metering
+from tests.http.conftest import BASE, HOLDER, SUPER, Api, TestClient
+from tests.http.money_answers import about_refunds
 from tests.http.test_promotions import about_promotions
-from tests.http.conftest import BASE, HOLDER, Api, TestClient
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = ROOT / "supabase" / "migrations"
@@ -73,7 +74,9 @@ def test_the_document_lists_every_route_and_nothing_else() -> None:
         POST holds/{hold_id}/capture holds/{hold_id}/release webhook integrations/vapi admin/adjust
         GET api-keys limits plans calls/{call_id} holds/{hold_id} transactions/{transaction_id} admin/margins
         POST api-keys limits/caps account/settings alerts/read holds/{hold_id}/extend
-        POST admin/plan admin/rehearsal admin/provider-cost admin/reverse admin/grants/{grant_id}/extend"""
+        POST admin/plan admin/rehearsal admin/provider-cost admin/reverse admin/grants/{grant_id}/extend
+        GET admin/refunds
+        POST admin/refunds admin/refunds/preview admin/refunds/{refund_id}/approve admin/refunds/{refund_id}/reject"""
     for line in asked_for.strip().splitlines():
         method, *paths = line.split()
         assert {(method, f"/credits/{path}") for path in paths} <= listed
@@ -113,7 +116,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def answers(holder: Api, admin_api: Api, give: Callable[..., Any]) -> dict[tuple[str, str], Any]:
+def answers(
+    holder: Api, admin_api: Api, api: Callable[[str | None], Api], give: Callable[..., Any]
+) -> dict[tuple[str, str], Any]:
     """One good answer of every endpoint that answers JSON."""
     give("5.00")
     use = {"operation": "call", "quantity": 60}
@@ -152,6 +157,7 @@ def answers(holder: Api, admin_api: Api, give: Callable[..., Any]) -> dict[tuple
         ),
         ("GET", "/health"): holder.client.get("/api/health"),
         **about_metering(holder, admin_api),
+        **about_refunds(holder, admin_api, api(SUPER)),
         **about_promotions(holder, admin_api),
     }
 

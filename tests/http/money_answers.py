@@ -1,0 +1,37 @@
+"""One good answer of every endpoint about refunds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from credits_core.runtime import get_runtime
+from credits_core.stripe_sim import control_money
+from tests.http.answers import Answers
+from tests.http.conftest import Api
+
+CARD = {"card": "4242424242424242"}
+
+
+def about_refunds(holder: Api, admin: Api, other_admin: Api) -> Answers:
+    """For a holder who buys $100 twice: one refund is approved, the other rejected."""
+    asked = []
+    for _ in range(2):
+        bought = {"purchase_id": _bought(holder)["purchase_id"], "reason": "for a test"}
+        preview = admin.post("admin/refunds/preview", {"purchase_id": bought["purchase_id"]})
+        asked.append(admin.post("admin/refunds", bought))
+    first, second = (f"admin/refunds/{answer.json()['refund_id']}" for answer in asked)
+    return {
+        ("POST", "/credits/admin/refunds/preview"): preview,
+        ("POST", "/credits/admin/refunds"): asked[0],
+        ("POST", "/credits/admin/refunds/{refund_id}/approve"): other_admin.post(f"{first}/approve"),
+        ("POST", "/credits/admin/refunds/{refund_id}/reject"): other_admin.post(f"{second}/reject"),
+        ("GET", "/credits/admin/refunds"): admin.get("admin/refunds"),
+    }
+
+
+def _bought(holder: Api) -> Any:
+    session_id = holder.post("checkout", {"package": "usd_100"}).json()["session_id"]
+    simulator = get_runtime().stripe.simulator
+    assert simulator is not None
+    control_money.pay_session(simulator, "http://127.0.0.1:8501/sim", CARD, session_id)
+    return holder.get("success", session_id=session_id).json()
