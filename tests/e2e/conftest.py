@@ -22,6 +22,8 @@ ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
+# A new tab starts as a new visitor's: Streamlit remembers an opened sidebar, for one.
+FORGET = "if (!sessionStorage.length) { localStorage.clear(); sessionStorage.setItem('started', 'yes'); }"
 OpenTab = Callable[..., Page]
 
 expect.set_options(timeout=30_000)  # as Playwright waits for everything else; a busy machine may need it
@@ -75,7 +77,9 @@ def open_tab(
         contexts[-1].clear_cookies()
         if who:
             sign_in_quickly(contexts[-1], app, who)
-        return contexts[-1].new_page()
+        page = contexts[-1].new_page()
+        page.add_init_script(FORGET)
+        return page
 
     yield opened
     pages = [page for context in contexts for page in context.pages]
