@@ -35,7 +35,8 @@ ONE = {
 PLACE = "select credits.place_hold('call', 60, $1, 3600, $2::bigint) ->> 'hold_id'"
 EXTEND = "select credits.extend_hold($1::bigint, 120)"
 CAPTURE = "select credits.capture_hold($1::bigint, 90)"
-FULFIL = """select credits.fulfill_purchase(jsonb_build_object('session_id', $1::text, 'status', 'complete', 'payment_status', 'paid',
+FULFIL = """select credits.fulfill_purchase(jsonb_build_object('session_id', $1::text, 'status', 'complete',
+  'payment_status', 'paid',
   'mode', 'payment', 'currency', 'usd', 'amount_subtotal', 1000, 'livemode', false))"""
 BUY = """select credits.open_purchase((p ->> 'purchase_id')::uuid, p_session_id => name) from
   (select name, credits.create_purchase(name, false, 'usd_10', p_account_id => 1 + n %% %s) as p

@@ -9,7 +9,7 @@ import pytest
 
 from credits_core import auto_reload, fulfillment, saved_cards
 from credits_core.errors import NotFound
-from tests.scenarios.conftest import CARD, Buyer, World, micros, new_key
+from tests.scenarios.conftest import CARD, World, micros, new_key
 
 BASE = "https://shop.test"
 NO_FUNDS, LOST, ASKS = "4000000000009995", "4000000000009987", "4000002760003184"
