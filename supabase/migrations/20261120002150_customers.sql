@@ -24,7 +24,7 @@ end $$;
 
 create function credits.customer(p_livemode boolean, p_account_id bigint default null) returns jsonb
 language plpgsql stable set search_path = '' as $$
-declare v_account bigint := credits._account(p_account_id, 'read');
+declare v_account bigint := credits._account(p_account_id, 'purchase');
 begin
   return jsonb_build_object(
     'account_id', v_account, 'email', (select email from credits.profiles where account_id = v_account),

@@ -1,4 +1,4 @@
-"""One good answer of every endpoint about refunds."""
+"""One good answer of every endpoint about refunds, saved cards and auto-reload."""
 
 from __future__ import annotations
 
@@ -35,3 +35,27 @@ def _bought(holder: Api) -> Any:
     assert simulator is not None
     control_money.pay_session(simulator, "http://127.0.0.1:8501/sim", CARD, session_id)
     return holder.get("success", session_id=session_id).json()
+
+
+def about_reloading(holder: Api) -> Answers:
+    """For a holder who saves a card, agrees to auto-reload with it, switches it off and removes the card."""
+    page = holder.post("cards", {})
+    simulator = get_runtime().stripe.simulator
+    assert simulator is not None
+    control_money.pay_session(simulator, "http://127.0.0.1:8501/sim", CARD, page.json()["session_id"])
+    (card,) = holder.get("cards").json()["items"]
+    words = holder.get("auto-reload").json()["consent_words"]["text"]
+    limits = {"threshold": "5.00", "target": "25.00", "cap_day_cents": 5000, "cap_month_cents": 20000}
+    agreed = holder.post(
+        "auto-reload", limits | {"consent_text": words, "payment_method_id": card["payment_method_id"]}
+    )
+    return {
+        ("POST", "/credits/cards"): page,
+        ("GET", "/credits/cards"): holder.get("cards"),
+        ("POST", "/credits/auto-reload"): agreed,
+        ("GET", "/credits/auto-reload"): holder.get("auto-reload"),
+        ("POST", "/credits/auto-reload/switch"): holder.post("auto-reload/switch", {"action": "off"}),
+        ("DELETE", "/credits/cards/{payment_method_id}"): holder.client.delete(
+            f"/api/credits/cards/{card['payment_method_id']}", headers=holder.headers
+        ),
+    }

@@ -20,7 +20,7 @@ from credits_core.http import docs, problems
 from credits_core.http.api import ROUTERS, make_api
 from tests.http.answers import VAPI_SECRET, about_metering
 from tests.http.conftest import BASE, HOLDER, SUPER, Api, TestClient
-from tests.http.money_answers import about_refunds
+from tests.http.money_answers import about_refunds, about_reloading
 from tests.http.test_promotions import about_promotions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,6 +159,7 @@ def answers(
         **about_metering(holder, admin_api),
         **about_refunds(holder, admin_api, api(SUPER)),
         **about_promotions(holder, admin_api),
+        **about_reloading(holder),
     }
 
 
