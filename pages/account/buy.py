@@ -40,7 +40,12 @@ def with_code(package: dict[str, Any], code: str) -> dict[str, Any]:
 def code_field() -> str:
     """The promotional code in the address, if it is one for this person; a sentence where it is not."""
     code = st.text_input(
-        "Promotional code", key="code", max_chars=40, placeholder="If you have one", bind="query-params"
+        "Promotional code",
+        key="code",
+        max_chars=40,
+        placeholder="If you have one",
+        bind="query-params",
+        width=320,
     ).strip()
     if not code:
         return ""
