@@ -25,7 +25,8 @@ SCOPES = ("read", "use", "hold", "purchase")
 # for people, or for keys of administrators.
 OPENS = {
     "read": """
-        account_detail account_overview alerts auto_reload balance balance_as_of call call_by_key calls check_use explain hold limits me
+        account_detail account_overview alerts auto_reload balance balance_as_of call call_by_key calls check_use explain hold
+        limits me
         purchase purchase_status purchase_quote purchases refunds transactions usage_analytics
     """,
     "use": "check_use end_call heartbeat purchase_quote start_call use use_batch",
