@@ -37,7 +37,7 @@ class Screen:
 
     def options(self) -> dict[str, Any]:
         """Arguments of a browser context for it."""
-        shown = {
+        shown: dict[str, Any] = {
             "viewport": {"width": self.width, "height": self.height},
             "locale": "en-US",
             "timezone_id": "Europe/Berlin",

@@ -9,8 +9,9 @@ from tests.e2e.screens import PHONE
 from tests.e2e.watching import Watch, barriers, too_wide
 
 pytestmark = pytest.mark.browser
-FAULTY = """<!doctype html><html lang="en"><title>Faulty</title><main>
-<h1 style="width: 900px; color: #DDD; background: #FFF">Pale</h1>
+FAULTY = """<!doctype html><html lang="en"><title>Faulty</title>
+<meta name="viewport" content="width=device-width">
+<main><h1 style="width: 900px; color: #DDD; background: #FFF">Pale</h1>
 <button></button><img src="http://elsewhere.test/pixel.png" alt=""></main>
 <script>console.error("something broke"); nothing.at.all</script>"""
 
