@@ -73,9 +73,9 @@ def visit(page: Page, app: Program, address: str, title: str) -> None:
     drawn(page, heading(page, title))
 
 
-def sign_in(page: Page, app: Program, who: str = "holder", next_page: str = "") -> None:
-    """Through the form, as people do; answers at the page asked for."""
-    page.goto(f"{app.url}/{next_page}")
+def sign_in(page: Page, app: Program, who: str) -> None:
+    """Through the form, as people do; it leads to where this person's work begins."""
+    page.goto(app.url)
     page.get_by_label("Email").fill(f"{who}@demo.test")
     page.get_by_label("Password").fill(DEMO_PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
