@@ -56,6 +56,8 @@ step = st.one_of(
     st.tuples(st.just("adjust"), st.integers(1, 120), lives),
     st.tuples(st.just("adjust"), st.integers(-80, 40).filter(bool), lives),
     st.tuples(st.just("use"), operations, quantities),
+    st.tuples(st.just("use"), st.just("cheap"), st.integers(1, 9)),
+    st.tuples(st.just("use"), st.just("cheap"), st.integers(1, 9)),
     st.tuples(st.just("place"), operations, quantities, st.integers(1, 60)),
     st.tuples(st.just("extend"), picks, quantities),
     st.tuples(st.just("capture"), picks, quantities),
