@@ -127,7 +127,7 @@ begin
     select g.id, least(-sum(e.amount_micros), g.granted_micros - g.remaining_micros)::bigint as most, max(t.seq) as seq
       from credits.transactions as t join credits.all_entries as e on e.account_id = t.account_id and e.seq = t.seq
       join credits.grants as g on g.id = e.grant_id
-     where t.account_id = p_account_id and t.kind = 'debt_recovery' group by g.id order by seq desc
+     where t.account_id = p_account_id and t.kind = 'debt_recovery' group by g.id order by seq desc, g.id desc
   loop
     exit when v_rest <= 0;
     v_back := least(v_paid.most, v_rest);

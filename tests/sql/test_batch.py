@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from credits_core import errors
 from credits_core.units import parse_credits as micros
-from tests.sql.conftest import Call, Person, Rows, new_key, refused
+from tests.sql.conftest import Call, Clock, Person, Rows, new_key, refused
 
 Event = dict[str, Any]
 
@@ -66,6 +69,10 @@ def one_by_one(person: Person, events: list[Event]) -> list[dict[str, Any]]:
     return results
 
 
+def in_one_batch(person: Person, events: list[Event]) -> list[dict[str, Any]]:
+    return [as_one_by_one(result) for result in person.call("use_batch", events=events)["results"]]
+
+
 def as_one_by_one(result: dict[str, Any]) -> dict[str, Any]:
     same = {key: result[key] for key in ("status", "charged_micros")}
     same["transaction"] = (result["transaction_id"] or "").partition("-")[2] or None
@@ -94,8 +101,7 @@ def test_a_batch_equals_its_events_one_by_one(holder: Callable[..., Person], led
     anna, ben, stranger = holder("150.00"), holder("150.00"), holder("5.00")
     events = mixed_events(1_000, stranger.account_id)
     expected = one_by_one(anna, events)
-    results = ben.call("use_batch", events=events)["results"]
-    assert [as_one_by_one(result) for result in results] == expected
+    assert in_one_batch(ben, events) == expected
     assert booked(ledger(ben)) == booked(ledger(anna))
     codes = {"insufficient_credits", "not_found", "invalid_request", "not_allowed", "idempotency_key_reused"}
     assert {result["error"] for result in expected} == codes | {None}
@@ -104,6 +110,68 @@ def test_a_batch_equals_its_events_one_by_one(holder: Callable[..., Person], led
         result["status"] == "charged"
         for result in expected[[r["error"] for r in expected].index("insufficient_credits") :]
     )
+
+
+def small_grants(clock: Clock, somebody: Person, give: Call) -> None:
+    for hours in range(1, 40):
+        give(somebody, "0.40", expires_at=clock.now + timedelta(hours=hours % 7 or 500))
+    clock.advance(hours=2)  # some have expired, and nobody booked them
+
+
+def capped(clock: Clock, somebody: Person, give: Call) -> None:
+    give(somebody, "100.00")
+    somebody.call("set_cap", period="day", cap_micros=micros("12.00"))
+
+
+def in_debt(clock: Clock, somebody: Person, give: Call) -> None:
+    give(somebody, "0.30")
+    call = somebody.call("start_call", operation="call", idempotency_key="long")["call_id"]
+    clock.advance(minutes=20)
+    somebody.call("end_call", call_id=call)
+    give(somebody, "5.00")
+
+
+def holding(clock: Clock, somebody: Person, give: Call) -> None:
+    give(somebody, "9.00", expires_at=clock.now + timedelta(days=1))
+    give(somebody, "9.00")
+    somebody.call("place_hold", operation="call", quantity=1200, idempotency_key="h")
+
+
+@pytest.mark.parametrize("prepare", [small_grants, capped, in_debt, holding])
+def test_a_batch_equals_its_events_on_accounts_of_every_kind(
+    clock: Clock,
+    holder: Callable[..., Person],
+    give: Call,
+    ledger: Call,
+    grants: Call,
+    prepare: Callable[..., None],
+) -> None:
+    """B5, B8, B9, E3: many grants, some expired; a cap; a debt; a hold: the same charges from the same grants."""
+    start = clock.now
+    anna, ben, stranger = holder(), holder(), holder("5.00")
+    events = mixed_events(200, stranger.account_id)
+    found = []
+    for somebody, charge in [(anna, one_by_one), (ben, in_one_batch)]:
+        clock.set(start)
+        prepare(clock, somebody, give)
+        results = charge(somebody, events)
+        left = [grant["remaining_micros"] for grant in grants(somebody)]
+        found.append((results, booked(ledger(somebody)), left, somebody.balance | {"account_id": 0}))
+    assert found[0] == found[1]
+    assert {result["status"] for result in found[0][0]} == {"charged", "replayed", "error"}
+
+
+def test_events_beyond_all_numbers_spoil_nothing(holder: Callable[..., Person], service: Call) -> None:
+    """B5: 9,999 times the most that can be asked for is more than a sum can hold; the one good event is charged."""
+    anna = holder("1.00")
+    events = [{"operation": "call", "quantity": 10**12, "idempotency_key": f"e{n}"} for n in range(9_999)]
+    events.insert(5_000, {"operation": "call", "quantity": 60, "idempotency_key": "good"})
+    results = service("use_batch", events=[event | {"account_id": anna.account_id} for event in events])[
+        "results"
+    ]
+    assert [place for place, result in enumerate(results) if result["status"] == "charged"] == [5_000]
+    assert {result["error"]["code"] for result in results if result["error"]} == {"insufficient_credits"}
+    assert anna.available == micros("0.85")
 
 
 def test_a_batch_sent_again_charges_nothing_again(holder: Callable[..., Person], ledger: Call) -> None:

@@ -66,6 +66,10 @@ OPERATIONS = {
 }
 
 
+# plan, operation, included in a month
+PLANS = [("free", "api_request", 100), ("pro", "api_request", 5_000), ("team", "api_request", 50_000)]
+
+
 def package_row(package: dict[str, Any]) -> tuple[object, ...]:
     fields = ("code", "name", "credits_micros", "bonus_micros", "price_cents", "popular", "cents_per_credit")
     return tuple(package[field] for field in fields)
@@ -102,6 +106,18 @@ def test_prices_are_those_of_the_owners_table(catalog: Call, database: Any) -> N
             for code, measure, components in operations
         ]
         assert {each["minimum_charge_micros"] for each in prices["operations"]} == {0}
+
+
+def test_plans_are_those_of_the_owners_table(catalog: Call, database: Any) -> None:
+    """C1, E1: one catalog has plans, with a monthly limit per operation."""
+    for name in PACKAGES:
+        catalog(name)
+        found = [
+            (plan["code"], operation, included)
+            for plan in database.call("plans", ANONYMOUS)["plans"]
+            for operation, included in plan["allowances"].items()
+        ]
+        assert (name, found) == (name, PLANS if name == "metered_plan" else [])
 
 
 def test_calls_are_billed_by_the_started_minute_unless_set_otherwise(catalog: Call, database: Any) -> None:
