@@ -18,7 +18,8 @@ st.set_page_config(
 st.logo(str(HERE / "static" / "logo.svg"), size="large", icon_image=str(HERE / "static" / "mark.svg"))
 st.html(HERE / "static" / "pages.css")
 
-# section, file, title, icon, roles that see it. The address is the file's name.
+# section, file, title, icon, roles that see it. The address is the file's name. Sections in this order: Account, Billing,
+# Settings, Finance, Administration.
 PAGES = (
     ("Account", "account/overview.py", "Overview", ":material/dashboard:", session.EVERYBODY),
     ("Account", "account/buy.py", "Buy credits", ":material/add_card:", session.EVERYBODY),
