@@ -75,6 +75,8 @@ class Settings:
         )
         _check_urls(settings)
         _check_supabase(settings, demo_asked_for=env.get("DEMO") is not None and settings.demo)
+        by_itself = settings.simulator and settings.embedded
+        _check_simulator(settings, asked_for=env.flag("STRIPE_SIMULATOR", default=by_itself))
         _check_stripe(settings)
         _check_vapi(settings)
         return settings
@@ -201,6 +203,20 @@ def _check_vapi(settings: Settings) -> None:
     if settings.vapi_secret is not None and len(settings.vapi_secret) < MIN_VAPI_SECRET_LENGTH:
         raise ConfigError(
             f"VAPI_SECRET is too short; use at least {MIN_VAPI_SECRET_LENGTH} random characters, the same in Vapi."
+        )
+
+
+def _check_simulator(settings: Settings, *, asked_for: bool) -> None:
+    """Test cards never buy credits that count, unless somebody says so: the embedded database is for trying out, a
+    Supabase project need not be."""
+    if settings.simulator and not asked_for:
+        raise ConfigError(
+            "STRIPE_SECRET_KEY is missing, so test cards would buy real credits; set it to the secret key of your Stripe "
+            "account, or set STRIPE_SIMULATOR=1 to try this project out without Stripe."
+        )
+    if not settings.simulator and asked_for:
+        raise ConfigError(
+            "STRIPE_SIMULATOR=1 and STRIPE_SECRET_KEY are both set; unset STRIPE_SIMULATOR to take payments with Stripe."
         )
 
 

@@ -15,12 +15,15 @@ from credits_core.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 SUPABASE = {
     "SUPABASE_URL": "https://project.supabase.co", "SUPABASE_ANON_KEY": "anon", "SUPABASE_SERVICE_ROLE_KEY": "service",
-    "COOKIE_SECRET": "c" * 32,
+    "COOKIE_SECRET": "c" * 32, "STRIPE_SIMULATOR": "1",
 }  # fmt: skip
 
 
 def without(name: str) -> dict[str, str]:
     return {key: value for key, value in SUPABASE.items() if key != name}
+
+
+REAL = without("STRIPE_SIMULATOR")
 
 
 @pytest.mark.parametrize(
@@ -38,8 +41,14 @@ def without(name: str) -> dict[str, str]:
         (SUPABASE | {"SUPABASE_URL": "project.supabase.co"}, "SUPABASE_URL"),
         ({"STRIPE_SECRET_KEY": "pk_test_1"}, "STRIPE_SECRET_KEY"),
         ({"STRIPE_SECRET_KEY": "sk_live_1"}, "SUPABASE_URL"),
-        (SUPABASE | {"STRIPE_SECRET_KEY": "sk_live_1"}, "BASE_URL"),
-        (SUPABASE | {"STRIPE_SECRET_KEY": "rk_live_1", "BASE_URL": "http://x.example"}, "BASE_URL"),
+        (REAL | {"STRIPE_SECRET_KEY": "sk_live_1"}, "BASE_URL"),
+        (REAL | {"STRIPE_SECRET_KEY": "rk_live_1", "BASE_URL": "http://x.example"}, "BASE_URL"),
+        (without("STRIPE_SIMULATOR"), "STRIPE_SIMULATOR"),
+        (SUPABASE | {"STRIPE_SIMULATOR": "0"}, "STRIPE_SECRET_KEY"),
+        (SUPABASE | {"STRIPE_SECRET_KEY": "sk_test_1"}, "STRIPE_SIMULATOR"),
+        ({"STRIPE_SIMULATOR": "0"}, "STRIPE_SECRET_KEY"),
+        ({"STRIPE_SIMULATOR": "1", "STRIPE_SECRET_KEY": "sk_test_1"}, "STRIPE_SIMULATOR"),
+        ({"STRIPE_SIMULATOR": "perhaps"}, "STRIPE_SIMULATOR"),
         ({"STRIPE_WEBHOOK_SECRET": "secret"}, "STRIPE_WEBHOOK_SECRET"),
         ({"BASE_URL": "credits.example.com"}, "BASE_URL"),
         ({"BASE_URL": "https://example.com/credits"}, "BASE_URL"),
@@ -68,6 +77,18 @@ def test_modes() -> None:
     assert Settings.from_env(direct).mode == "database_url"
 
 
+def test_real_credits_are_never_bought_with_test_cards_by_oversight() -> None:
+    """L3: the simulator stands in for Stripe on a real project only when it is asked for by name."""
+    for project in (REAL, without("SUPABASE_SERVICE_ROLE_KEY") | {"DATABASE_URL": "postgresql://h/d"}):
+        settings = Settings.from_env(project | {"STRIPE_SIMULATOR": "1"})
+        assert settings.simulator and not settings.embedded
+        with pytest.raises(ConfigError, match="test cards would buy real credits"):
+            Settings.from_env(project | {"STRIPE_SIMULATOR": ""})
+        assert not Settings.from_env(
+            project | {"STRIPE_SIMULATOR": "", "STRIPE_SECRET_KEY": "sk_test_1"}
+        ).simulator
+
+
 def test_defaults_and_empty_variables() -> None:
     settings = Settings.from_env({"PORT": "", "CATALOG": " ", "SUPABASE_URL": ""})
     assert (settings.port, settings.host, settings.catalog, settings.demo) == (
@@ -82,7 +103,7 @@ def test_defaults_and_empty_variables() -> None:
 
 
 def test_real_keys_are_taken_where_they_belong() -> None:
-    live = SUPABASE | {"STRIPE_SECRET_KEY": "sk_live_1", "BASE_URL": "https://credits.example.com/"}
+    live = REAL | {"STRIPE_SECRET_KEY": "sk_live_1", "BASE_URL": "https://credits.example.com/"}
     settings = Settings.from_env(live)
     assert settings.stripe_live and settings.https and not settings.simulator
     assert settings.base_url == "https://credits.example.com"

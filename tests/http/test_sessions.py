@@ -157,6 +157,7 @@ def on_supabase(supabase: tuple[SupabaseLite, str], tmp_path: Path) -> Iterator[
             "SUPABASE_SERVICE_ROLE_KEY": project.service_role_key,
             "SUPABASE_JWT_SECRET": project.jwt_secret,
             "COOKIE_SECRET": SECRET,
+            "STRIPE_SIMULATOR": "1",
             "DATA_DIR": str(tmp_path),
             "PORT": "8501",
         }
