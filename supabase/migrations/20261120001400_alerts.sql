@@ -1,28 +1,17 @@
--- Alerts: what an account holder should know. Low balance is told once for every crossing of a level.
+-- Watching balances, allowances and debts: what is to be told, once for every crossing.
 
-create table credits.alerts (
-  id         bigint generated always as identity primary key,
-  account_id bigint not null references credits.accounts (id),
-  kind       text not null check (kind in ('low_balance', 'out_of_credits', 'allowance_warning', 'allowance_reached', 'debt')),
-  detail     jsonb not null,
-  created_at timestamptz not null,
-  read_at    timestamptz
-);
-create unique index alerts_by_account on credits.alerts (account_id, id);
 -- The lowest level an account is below now, and how far its ledger was looked at.
 create table credits.alert_state (
   account_id  bigint primary key references credits.accounts (id),
   seq         bigint not null,
   below_micros bigint,         -- null: above all levels
+  debt_micros bigint not null, -- a debt is told when it grows
   looked_at   timestamptz not null
 ) with (fillfactor = 70);
 
-alter table credits.alerts enable row level security;
 alter table credits.alert_state enable row level security;
-create policy alerts_read on credits.alerts for select to authenticated
-  using (account_id = (select credits._own_account()) or (select credits._is_staff()));
 create policy alert_state_read on credits.alert_state for select to authenticated using ((select credits._is_staff()));
-grant select on credits.alerts, credits.alert_state to authenticated, service_role;
+grant select on credits.alert_state to authenticated, service_role;
 
 -- The most that was available after any of an account's transactions in a range. Credits that come back to an expired grant and
 -- expire at the same instant were never there.
@@ -49,6 +38,7 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('credits.detect_alerts')) then return '{"alerts": 0, "busy": true}'; end if;
   for v_account in
     select a.id, a.seq, a.posted_micros - a.held_micros as available, a.has_limits, coalesce(s.seq, 0) as seen_seq,
+           a.debt_micros, coalesce(s.debt_micros, 0) as seen_debt,
            s.below_micros, s.account_id is null as is_new, (credits._settings(a.id)).low_balance_micros || 0::bigint as levels
       from credits.accounts as a left join credits.alert_state as s on s.account_id = a.id
      where a.seq > coalesce(s.seq, 0) and not a.is_unlimited order by s.looked_at nulls first, a.id limit least(p_limit, 10000)
@@ -57,15 +47,19 @@ begin
     if v_below is not null and (
          not v_account.is_new and v_below < coalesce(v_account.below_micros, v_below + 1)
          or credits._most_available(v_account.id, v_account.seen_seq, v_account.seq) >= greatest(v_below, 1)) then
-      insert into credits.alerts (account_id, kind, detail, created_at)
-      values (v_account.id, case when v_below = 0 then 'out_of_credits' else 'low_balance' end,
-              jsonb_build_object('level_micros', v_below, 'available_micros', v_account.available), credits._now());
+      perform credits._tell(v_account.id, case when v_below = 0 then 'out_of_credits' else 'low_balance' end,
+                            jsonb_build_object('level_micros', v_below, 'available_micros', v_account.available));
+      v_n := v_n + 1;
+    end if;
+    if v_account.debt_micros > v_account.seen_debt then
+      perform credits._tell(v_account.id, 'debt', jsonb_build_object('debt_micros', v_account.debt_micros));
       v_n := v_n + 1;
     end if;
     if v_account.has_limits then v_n := v_n + credits._tell_allowances(v_account.id); end if;
-    insert into credits.alert_state (account_id, seq, below_micros, looked_at)
-    values (v_account.id, v_account.seq, v_below, credits._now())
-    on conflict (account_id) do update set seq = excluded.seq, below_micros = excluded.below_micros, looked_at = excluded.looked_at;
+    insert into credits.alert_state (account_id, seq, below_micros, debt_micros, looked_at)
+    values (v_account.id, v_account.seq, v_below, v_account.debt_micros, credits._now())
+    on conflict (account_id) do update set seq = excluded.seq, below_micros = excluded.below_micros,
+                                           debt_micros = excluded.debt_micros, looked_at = excluded.looked_at;
   end loop;
   return jsonb_build_object('alerts', v_n);
 end $$;
@@ -73,49 +67,20 @@ end $$;
 -- Tells which allowances are used to 80 % or used up, each once a month; answers how many it told.
 create function credits._tell_allowances(p_account_id bigint) returns int
 language plpgsql set search_path = '' as $$
-declare v_n int;
+declare
+  v_one  jsonb;
+  v_once text;
+  v_n    int := 0;
 begin
-  insert into credits.alerts (account_id, kind, detail, created_at)
-  select p_account_id, 'allowance_' || (w ->> 'level'), w - 'level' - 'remaining', credits._now()
-    from jsonb_array_elements(credits.limits(p_account_id) -> 'allowances') as w
-   where w ->> 'level' <> 'ok' and not exists (
-           select from credits.alerts as x
-            where x.account_id = p_account_id and x.kind in ('allowance_reached', 'allowance_' || (w ->> 'level'))
-              and x.detail @> (w - 'level' - 'remaining' - 'used'));
-  get diagnostics v_n = row_count;
+  for v_one in select w from jsonb_array_elements(credits.limits(p_account_id) -> 'allowances') as w where w ->> 'level' <> 'ok' loop
+    v_once := concat_ws(' ', v_one ->> 'operation', v_one ->> 'resets_at', v_one ->> 'included');
+    continue when exists (select from credits.alerts where account_id = p_account_id and once = v_once
+                             and kind in ('allowance_reached', 'allowance_' || (v_one ->> 'level')));
+    perform credits._tell(p_account_id, 'allowance_' || (v_one ->> 'level'), v_one - 'level' - 'remaining', v_once);
+    v_n := v_n + 1;
+  end loop;
   return v_n;
 end $$;
 
-create function credits.alerts(
-  p_account_id bigint default null, p_unread_only boolean default false, p_limit int default 50, p_cursor text default null
-) returns jsonb language plpgsql stable set search_path = '' as $$
-declare
-  v_account bigint := credits._account(p_account_id, 'read');
-  v_size    int := credits._page_size(p_limit);
-  v_items   jsonb;
-  v_last    bigint;
-begin
-  with page as (
-    select x.*, row_number() over (order by x.id desc) as n from credits.alerts as x
-     where x.account_id = v_account and x.id < credits._cursor(p_cursor) and (not p_unread_only or x.read_at is null)
-     order by x.id desc limit v_size + 1)
-  select coalesce(jsonb_agg(jsonb_build_object('alert_id', id, 'kind', kind, 'detail', detail, 'created_at', credits._iso(created_at),
-                                               'read_at', credits._iso(read_at)) order by n) filter (where n <= v_size), '[]'),
-         case when count(*) > v_size then min(id) filter (where n <= v_size) end
-    into v_items, v_last from page;
-  return jsonb_build_object('items', v_items, 'next_cursor', v_last::text);
-end $$;
-
--- Security definer: only functions write alerts.
-create function credits.mark_alerts_read(p_account_id bigint default null) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare v_n int;
-begin
-  update credits.alerts set read_at = credits._now() where account_id = credits._account(p_account_id, 'manage') and read_at is null;
-  get diagnostics v_n = row_count;
-  return jsonb_build_object('read', v_n);
-end $$;
-
 revoke execute on all functions in schema credits from public;
-grant execute on function credits.alerts(bigint, boolean, int, text), credits.mark_alerts_read(bigint) to authenticated, service_role;
 grant execute on function credits.detect_alerts(int) to service_role;

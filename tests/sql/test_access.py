@@ -18,7 +18,7 @@ SIGNED_IN = """
     extend_grant extend_hold finance_overview find_account heartbeat hold jobs_status limits margins
     mark_alerts_read me place_hold purchase purchase_quote purchase_status purchases rehearse_prices
     release_hold reverse revoke_api_key set_account_settings set_cap set_plan set_price set_provider_cost
-    start_call transactions usage_analytics use use_batch
+    start_call transactions unread_alerts usage_analytics use use_batch
     auto_reload campaigns create_campaign customer decide_refund refund_preview refunds request_refund
     set_auto_reload switch_auto_reload switch_campaign
     _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
@@ -47,7 +47,7 @@ NOBODY = """
     _hold_first_slice _hold_next_slice _hold_nothing _load_plans _lock_call _lock_hold _merge_draws _most_available
     _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events _record _refresh_limits
     _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _spent_between _sync_user
-    _take_allowance _tell_allowances _transaction_answer _undraw _unknown_call
+    _email_on _take_allowance _tell _tell_allowances _transaction_answer _undraw _unknown_call
 """
 RIGHTS = {
     ("anon", "authenticated", "service_role"): EVERYBODY,
@@ -56,9 +56,9 @@ RIGHTS = {
     (): NOBODY,
 }
 # Tables that anybody may read, those whose rows only staff see, and those nobody reads at all; all others show people their own.
-PUBLIC_TABLES = "catalogs operations packages plan_allowances plans price_components prices".split()
+PUBLIC_TABLES = "catalogs notice_kinds operations packages plan_allowances plans price_components prices".split()
 STAFF_TABLES = "alert_state audit_log campaigns jobs package_stripe provider_costs stripe_events".split()
-CLOSED_TABLES = "api_keys sessions".split()
+CLOSED_TABLES = "api_keys notice_targets sessions".split()
 
 
 def test_every_execute_right_is_one_that_was_meant(owner_sql: Callable[..., Rows]) -> None:

@@ -154,7 +154,8 @@ def test_expiry_debt_and_removal_cross_levels_too(
     assert look(anna) == low("10")
     hold = anna.call("place_hold", operation="call", quantity=8, idempotency_key="h")["hold_id"]
     anna.call("capture_hold", hold_id=hold, quantity=9)
-    assert look(anna) == OUT
+    assert look(anna) == [*OUT, ("debt", 0)]
+    assert anna.call("alerts")["items"][0]["detail"] == {"debt_micros": micros("1")}
     give(anna, "0.50")  # all of it goes into the debt
     assert look(anna) == []
 
