@@ -27,6 +27,8 @@ PAGES = (
     ("Account", "account/transactions.py", "Transactions", ":material/receipt_long:", session.EVERYBODY),
     ("", "account/checkout_return.py", "Your purchase", "", session.EVERYBODY),
     ("Finance", "finance/finance.py", "Sales and usage", ":material/monitoring:", session.FINANCE),
+    ("Finance", "finance/revenue.py", "Revenue", ":material/payments:", session.FINANCE),
+    ("Finance", "finance/margins.py", "Margins", ":material/percent:", session.FINANCE),
     ("Administration", "admin/accounts.py", "Accounts", ":material/group:", session.ADMIN),
 )
 START = {"finance": "finance", "admin": "accounts", "super_admin": "accounts"}

@@ -123,6 +123,48 @@ def stacked_days(
     return figure
 
 
+def months(
+    starts: Sequence[str], series: Mapping[str, Sequence[float]], *, dark: bool, unit: str = "", height: int = 280
+) -> go.Figure:
+    """One group of bars a month. `starts` are the first days of months, as ISO dates."""
+    figure = stacked_days(starts, series, dark=dark, unit=unit, height=height)
+    figure.update_layout(barmode="group")
+    figure.update_xaxes(tickformat="%b %Y" if len(starts) < 8 else "%b", hoverformat="%B %Y", dtick="M1", nticks=0)
+    return figure
+
+
+def grid(
+    rows: Sequence[str], columns: Sequence[str], percents: Mapping[tuple[str, int], float], *, dark: bool
+) -> go.Figure:
+    """A heat map of shares: a row for each of `rows`, the first on top; cells that are not known stay empty."""
+    colors = palette(dark)
+    values = [[percents.get((row, column)) for column in range(len(columns))] for row in rows]
+    figure = go.Figure(
+        go.Heatmap(
+            x=list(columns),
+            y=list(rows),
+            z=values,
+            text=[["" if value is None else f"{value:.0f}%" for value in row] for row in values],
+            texttemplate="%{text}",
+            colorscale=[[0, "rgba(37,99,235,0.08)"], [1, "rgba(37,99,235,0.55)"]],
+            zmin=0,
+            zmax=100,
+            showscale=False,
+            xgap=3,
+            ygap=3,
+            hoverinfo="skip",
+            textfont_color=colors.text,
+        )
+    )
+    figure.update_layout(**_layout(colors, 34 * len(rows) + 56))
+    figure.update_xaxes(type="category", side="top", showgrid=False, fixedrange=True, tickfont_color=colors.text)
+    figure.update_yaxes(
+        type="category", autorange="reversed", showgrid=False, fixedrange=True, automargin=True, ticksuffix="  ",
+        tickfont_color=colors.text,
+    )  # fmt: skip
+    return figure
+
+
 def ranked_bars(
     labels: Sequence[str], values: Sequence[float], texts: Sequence[str], *, dark: bool
 ) -> go.Figure:

@@ -56,10 +56,16 @@ begin
           select x.cost_cents, x.unit_size from credits.provider_costs as x
            where x.operation_id = u.operation_id and x.effective_from <= u.at order by x.effective_from desc limit 1) as c on true
        group by 1)
-    select jsonb_build_object('rows', coalesce(jsonb_agg(jsonb_build_object(
+    select jsonb_build_object('currency', (select currency from credits.catalogs where is_active),
+      'total', jsonb_build_object(
+        'revenue_cents', round(coalesce(sum(e.cents), 0), 4), 'cost_cents', round(coalesce(sum(s.cents), 0), 4),
+        'margin_cents', round(coalesce(sum(coalesce(e.cents, 0) - s.cents), 0), 4),
+        'margin_percent', round(sum(coalesce(e.cents, 0) - s.cents) * 100 / nullif(sum(e.cents) filter (where s.cents is not null), 0), 1)),
+      'rows', coalesce(jsonb_agg(jsonb_build_object(
              'operation', o.code, 'name', o.name, 'events', s.events, 'quantity', s.quantity, 'charged_micros', s.charged,
              'revenue_cents', round(coalesce(e.cents, 0), 4), 'cost_cents', round(s.cents, 4),
-             'margin_cents', round(coalesce(e.cents, 0) - s.cents, 4)) order by s.charged desc, o.id), '[]'))
+             'margin_cents', round(coalesce(e.cents, 0) - s.cents, 4),
+             'margin_percent', round((e.cents - s.cents) * 100 / nullif(e.cents, 0), 1)) order by s.charged desc, o.id), '[]'))
       from spent as s join credits.operations as o on o.id = s.operation_id left join earned as e on e.operation_id = s.operation_id);
 end $$;
 

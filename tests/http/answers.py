@@ -42,6 +42,9 @@ def about_metering(holder: Api, admin: Api) -> Answers:
         ("GET", "/credits/usage/analytics"): holder.get("usage/analytics"),
         ("GET", "/credits/admin/analytics"): admin.get("admin/analytics"),
         ("GET", "/credits/admin/margins"): admin.get("admin/margins"),
+        ("GET", "/credits/admin/revenue"): admin.get("admin/revenue", months=3),
+        ("GET", "/credits/admin/cohorts"): admin.get("admin/cohorts"),
+        ("GET", "/credits/admin/funnel"): admin.get("admin/funnel"),
         ("POST", "/credits/admin/rehearsal"): admin.post(
             "admin/rehearsal", {"prices": [{"operation": "call", "components": [component]}], **month}
         ),

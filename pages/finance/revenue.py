@@ -1,0 +1,200 @@
+"""Revenue by month, buyers who come back, and what becomes of purchases that are begun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from credits_core import finance
+from credits_core.auth.person import Person
+from credits_core.runtime import get_runtime
+from pages.common import charts, periods, session, shell, tables, widgets
+from pages.common.formats import Viewer, duration, plotted_money, words
+
+session.guard(session.FINANCE)
+
+SPANS = {"6 months": 6, "12 months": 12, "24 months": 24}
+STEPS = ("begun", "opened", "paid")
+ENDS = ("waiting", "processing", "expired", "failed", "review")
+
+
+def of_currency(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of one currency: chosen on the page where there are several."""
+    known = sorted({row["currency"] for row in rows})
+    if len(known) < 2:
+        return rows
+    chosen = st.segmented_control(
+        "Currency", known, default=known[0], required=True, format_func=str.upper, bind="query-params",
+        key="currency", label_visibility="collapsed",
+    )  # fmt: skip
+    return [row for row in rows if row["currency"] == (chosen or known[0])]
+
+
+def tiles(months: list[dict[str, Any]], viewer: Viewer) -> None:
+    """The running month, with the months before as a line."""
+    now, currency = months[-1], months[-1]["currency"]
+
+    def money(field: str) -> str:
+        return "–" if now[field] is None else viewer.money(now[field], currency)
+
+    def line(field: str) -> list[float]:
+        return [plotted_money(month[field] or 0, currency) for month in months]
+
+    name = viewer.month(now["month"])
+    with st.grid("auto", gap="small", min_column_width=170):
+        widgets.tile(f"Net sales in {name}", money("net_cents"), None, "after refunds and disputes", line("net_cents"), "bar")
+        widgets.tile("Sales", money("sales_cents"), None, f"{viewer.count(now['purchases'])} purchases", line("sales_cents"), "bar")
+        widgets.tile("Refunds and disputes", viewer.money(now["refunds_cents"] + now["disputes_cents"], currency), None,
+                     "taken this month", line("refunds_cents"), "bar")
+        widgets.tile("Paying accounts", viewer.count(now["buyers"]), None, f"{viewer.count(now['new_buyers'])} for the first time",
+                     [month["buyers"] for month in months])
+        widgets.tile("Per paying account", money("per_buyer_cents"), None, "net sales, on average", line("per_buyer_cents"))  # fmt: skip
+
+
+def months_card(months: list[dict[str, Any]], viewer: Viewer) -> None:
+    currency = months[0]["currency"]
+    with widgets.card(f"Money by month in {currency.upper()}"):
+        charts.draw(
+            charts.months(
+                [month["month"] for month in months],
+                {
+                    "Net sales": [plotted_money(month["net_cents"], currency) for month in months],
+                    "Refunds": [plotted_money(month["refunds_cents"], currency) for month in months],
+                    "Disputes": [plotted_money(month["disputes_cents"], currency) for month in months],
+                },
+                dark=viewer.dark,
+                unit=f" {currency.upper()}",
+            ),
+            key="money_by_month",
+            alt="Net sales, refunds and disputes by month",
+        )
+        (
+            tables.Table(months[::-1], viewer)
+            .texts("Month", [f"{viewer.month(row['month'])} {row['month'][:4]}" for row in months[::-1]])
+            .money("Sales", "sales_cents")
+            .money("Refunds", "refunds_cents")
+            .money("Disputes", "disputes_cents")
+            .money("Net", "net_cents")
+            .count("Buyers", "buyers")
+            .count("New", "new_buyers")
+            .draw(key="months", alt="Money by month", wide=("Refunds", "Disputes", "New"))
+        )
+
+
+@widgets.errors_as_sentences
+def cohorts_card(person: Person, viewer: Viewer, months: int, currency: str) -> None:
+    with widgets.card("Who buys again") as toolbar:
+        toolbar().caption("Accounts by the month of their first purchase")
+        live = get_runtime().settings.stripe_live
+        found = finance.cohorts(
+            session.database(), person.identity, livemode=live, months=months, time_zone=viewer.zone_name
+        )
+        rows = [row for row in found["rows"] if row["currency"] == currency]
+        if not rows:
+            widgets.empty("No buyers yet", "Each month with a first purchase gets a row.")
+            return
+        names = {row["cohort"]: f"{viewer.month(row['cohort'])} {row['cohort'][:4]}" for row in rows}
+        charts.draw(
+            charts.grid(
+                list(names.values()),
+                [f"+{later}" if later else "first" for later in range(1 + max(r["months_later"] for r in rows))],
+                {(names[row["cohort"]], row["months_later"]): row["retention_percent"] for row in rows},
+                dark=viewer.dark,
+            ),
+            key="cohorts_chart",
+            alt="Share of each month's new buyers who bought in the months after",
+        )
+        with st.expander("The same as a table"):
+            (
+                tables.Table(rows, viewer)
+                .texts("First purchase", [names[row["cohort"]] for row in rows])
+                .count("Accounts", "accounts")
+                .count("Months later", "months_later")
+                .count("Bought", "buyers")
+                .percent("Share", "retention_percent")
+                .money("Sales", "sales_cents")
+                .draw(key="cohorts", alt="Buyers by cohort and month", wide=("Accounts", "Sales"))
+            )
+
+
+@st.fragment
+@widgets.errors_as_sentences
+def funnel_card() -> None:
+    person, viewer = session.guard(session.FINANCE), session.viewer()
+    with widgets.card("From checkout to payment"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            first, last = periods.choose(viewer, default="30d", with_all=False)
+        funnel = finance.checkout_funnel(
+            session.database(), person.identity, livemode=get_runtime().settings.stripe_live, first=first,
+            last=last, time_zone=viewer.zone_name,
+        )  # fmt: skip
+        if not funnel["begun"]:
+            widgets.empty("No purchases begun in these days", "Choose a longer period.")
+            return
+        left, right = st.columns([1, 1])
+        with left:
+            charts.draw(
+                charts.ranked_bars(
+                    ["Begun", "Payment page shown", "Paid"],
+                    [funnel[step] for step in STEPS],
+                    [viewer.count(funnel[step]) for step in STEPS],
+                    dark=viewer.dark,
+                ),
+                key="funnel",
+                alt=f"{funnel['paid']} of {funnel['begun']} purchases were paid",
+            )
+            took = funnel["median_seconds_to_pay"]
+            facts = [("Paid", f"{funnel['paid_percent']}%")]
+            facts += [("Half of them paid within", duration(took))] if took is not None else []
+            facts += [
+                (widgets.status_label(end), viewer.count(funnel[end]))
+                for end in ENDS
+                if funnel[end] and end != "waiting"
+            ]
+            facts += [("Still waiting", viewer.count(funnel["waiting"]))] if funnel["waiting"] else []
+            widgets.facts(facts)
+        with right:
+            (
+                tables.Table(funnel["packages"], viewer)
+                .text("Package", "name")
+                .count("Begun", "begun")
+                .count("Paid", "paid")
+                .percent("Share", "paid_percent")
+                .draw(key="funnel_packages", alt="Purchases begun and paid by package")
+            )
+            if not funnel["failures"]:
+                widgets.empty("No failures", "Declined cards and abandoned pages are listed here by reason.")
+            else:
+                (
+                    tables.Table(funnel["failures"], viewer)
+                    .texts(
+                        "Not paid because",
+                        [r["reason"] if " " in r["reason"] else words(r["reason"]) for r in funnel["failures"]],
+                    )
+                    .count("Purchases", "count")
+                    .draw(key="failures", alt="Reasons of purchases that were not paid")
+                )
+
+
+person, viewer = session.guard(session.FINANCE), session.viewer()
+with widgets.page_header("Revenue", f"Paid for credits, tax apart · months in {viewer.zone_name}"):
+    if shell.is_test_mode():
+        st.badge("Test sales", icon=":material/science:", color="orange")
+with st.container(horizontal=True, vertical_alignment="center"):
+    span = st.segmented_control(
+        "Months", list(SPANS), default="12 months", required=True, key="months_shown", bind="query-params",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    revenue = finance.revenue_by_month(
+        session.database(), person.identity, livemode=get_runtime().settings.stripe_live,
+        months=SPANS[span or "12 months"], time_zone=viewer.zone_name,
+    )  # fmt: skip
+    months = of_currency(revenue["rows"])
+if not months:
+    widgets.empty("Nothing sold yet", "The first purchase starts the figures of its month.")
+else:
+    tiles(months, viewer)
+    months_card(months, viewer)
+    cohorts_card(person, viewer, SPANS[span or "12 months"], months[0]["currency"])
+funnel_card()
