@@ -66,16 +66,19 @@ def _live(owner: Connection, now: datetime) -> None:
     people = [
         row[0] for row in owner.execute("select account_id from credits.profiles where is_demo order by 1")
     ]
+    owner.execute("select pg_temp.set_clock(%s)", (start,))
+    owner.execute("select pg_temp.set_costs(%s)", (people[0],))
     for number, name in enumerate(_NAMES[: ACCOUNTS - len(people)]):
         email = f"{name.split()[0].lower()}{number + 1:02d}@demo.test"
-        owner.execute("select pg_temp.set_clock(%s)", (start,))
+        joined = start + timedelta(days=number * 7 % (2 * DAYS // 3))  # new customers come all the time
+        owner.execute("select pg_temp.set_clock(%s)", (joined,))
         row = owner.execute(
             "select credits.create_demo_user(%s, %s, 'holder', true) ->> 'account_id'", (email, name)
         ).fetchone()
         assert row is not None
         owner.execute(
             "select pg_temp.live(%s::bigint, %s, %s, %s::numeric)",
-            (int(row[0]), start, now, 0.5 + (number * 7 % 11) * 0.4),
+            (int(row[0]), joined, now, 0.5 + (number * 7 % 11) * 0.4),
         )
     holder = owner.execute(
         "select account_id from credits.profiles where email = 'holder@demo.test'"

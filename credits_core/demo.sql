@@ -5,6 +5,14 @@
 create function pg_temp.set_clock(p_at timestamptz) returns void language sql as
 $$ select set_config('credits.demo_clock', p_at::text, true) $$;
 
+-- A purchase made by mistake, refunded whole as an administrator and Stripe would.
+create function pg_temp.give_back(p_purchase uuid, p_key text, p_session text) returns void language plpgsql as $$
+declare r jsonb := credits.request_refund(p_purchase, 'Bought by mistake', p_key || '-back');
+begin
+  perform credits.claim_refunds(1, (r ->> 'refund_id')::uuid);
+  perform credits.record_refund((r ->> 'refund_id')::uuid, 'succeeded', 're_demo_' || md5(p_session));
+end $$;
+
 -- Buys a package at the clock's time, as checkout and Stripe would: recorded, opened, paid, credited (or left to expire).
 create function pg_temp.buy(p_account bigint, p_key text, p_package text, p_paid boolean) returns void language plpgsql as $$
 declare
@@ -17,6 +25,7 @@ begin
     perform credits.fulfill_purchase(jsonb_build_object(
       'session_id', v_session, 'status', 'complete', 'payment_status', 'paid', 'mode', 'payment', 'livemode', false,
       'currency', p ->> 'currency', 'amount_subtotal', p -> 'price_cents', 'amount_total', p -> 'price_cents'));
+    if hashtext(v_session) % 40 = 0 then perform pg_temp.give_back((p ->> 'purchase_id')::uuid, p_key, v_session); end if;
   else
     perform credits.fail_purchase((p ->> 'purchase_id')::uuid, 'expired', 'The checkout was not finished in time.');
   end if;
@@ -80,5 +89,20 @@ begin
       perform pg_temp.work(p_account, 'demo-' || v_n, v_operations[v_o], v_measures[v_o], v_at);
     end loop;
     v_day := v_day + interval '1 day';
+  end loop;
+end $$;
+
+-- What providers charge: two fifths of what the smallest package's credits cost, for a natural unit of each operation.
+create function pg_temp.set_costs(p_account bigint) returns void language plpgsql as $$
+declare
+  v_operation jsonb;
+  v_unit      numeric;
+  v_credit    numeric := (select price_cents * 1000000 / credits_micros::numeric from credits.packages
+                           where catalog = (select code from credits.catalogs where is_active) order by position limit 1);
+begin
+  for v_operation in select o from jsonb_array_elements(credits.pricing() -> 'operations') as o loop
+    v_unit := case v_operation ->> 'measure' when 'seconds' then 60 when 'tokens' then 1000 when 'bytes' then 1000000 else 1 end;
+    perform credits.set_provider_cost(v_operation ->> 'operation', round(v_credit * 0.4 *
+      (credits.check_use(v_operation ->> 'operation', v_unit, p_account) ->> 'cost_micros')::numeric / 1000000, 4), v_unit);
   end loop;
 end $$;

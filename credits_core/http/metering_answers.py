@@ -143,9 +143,19 @@ class Margin(Answer):
     revenue_cents: float = Field(examples=[3600], description="What the credits cost that paid.")
     cost_cents: float | None = Field(examples=[504.5], description="null: no provider cost is known.")
     margin_cents: float | None = Field(examples=[3095.5])
+    margin_percent: float | None = Field(examples=[86.0])
+
+
+class MarginTotal(Answer):
+    revenue_cents: float = Field(examples=[3600])
+    cost_cents: float = Field(examples=[504.5])
+    margin_cents: float = Field(examples=[3095.5], description="Of the operations whose provider cost is known.")
+    margin_percent: float | None = Field(examples=[86.0])
 
 
 class Margins(Answer):
+    currency: str = Field(examples=["usd"])
+    total: MarginTotal
     rows: list[Margin]
 
 

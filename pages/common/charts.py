@@ -124,12 +124,19 @@ def stacked_days(
 
 
 def months(
-    starts: Sequence[str], series: Mapping[str, Sequence[float]], *, dark: bool, unit: str = "", height: int = 280
+    starts: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    dark: bool,
+    unit: str = "",
+    height: int = 280,
 ) -> go.Figure:
     """One group of bars a month. `starts` are the first days of months, as ISO dates."""
     figure = stacked_days(starts, series, dark=dark, unit=unit, height=height)
     figure.update_layout(barmode="group")
-    figure.update_xaxes(tickformat="%b %Y" if len(starts) < 8 else "%b", hoverformat="%B %Y", dtick="M1", nticks=0)
+    figure.update_xaxes(
+        tickformat="%b %Y" if len(starts) < 8 else "%b", hoverformat="%B %Y", dtick="M1", nticks=0
+    )
     return figure
 
 
@@ -157,9 +164,11 @@ def grid(
         )
     )
     figure.update_layout(**_layout(colors, 34 * len(rows) + 56))
-    figure.update_xaxes(type="category", side="top", showgrid=False, fixedrange=True, tickfont_color=colors.text)
+    figure.update_xaxes(
+        type="category", side="top", showgrid=False, fixedrange=True, tickfont_color=colors.text
+    )
     figure.update_yaxes(
-        type="category", autorange="reversed", showgrid=False, fixedrange=True, automargin=True, ticksuffix="  ",
+        type="category", autorange="reversed", showgrid=False, fixedrange=True, automargin=True, ticksuffix="  ", ticks="",
         tickfont_color=colors.text,
     )  # fmt: skip
     return figure

@@ -19,9 +19,18 @@ def tiles(found: dict[str, Any], viewer: Viewer) -> None:
     total, currency = found["total"], found["currency"]
     share = total["margin_percent"]
     with st.grid("auto", gap="small", min_column_width=170):
-        widgets.tile("Earned", viewer.money(round(total["revenue_cents"]), currency), None, "credits at what they cost")
-        widgets.tile("Provider cost", viewer.money(round(total["cost_cents"]), currency), None, "of operations with a cost")
-        widgets.tile("Margin", viewer.money(round(total["margin_cents"]), currency), None, "of operations with a cost")
+        widgets.tile(
+            "Earned", viewer.money(round(total["revenue_cents"]), currency), None, "credits at what they cost"
+        )
+        widgets.tile(
+            "Provider cost",
+            viewer.money(round(total["cost_cents"]), currency),
+            None,
+            "of operations with a cost",
+        )
+        widgets.tile(
+            "Margin", viewer.money(round(total["margin_cents"]), currency), None, "of operations with a cost"
+        )
         widgets.tile("Margin in per cent", "–" if share is None else f"{share:.1f}%", None, "of what they earned")  # fmt: skip
 
 
@@ -52,7 +61,11 @@ def operations(found: dict[str, Any], viewer: Viewer) -> None:
             .texts("Earned", money("revenue_cents"), alignment="right")
             .texts("Cost", money("cost_cents"), alignment="right")
             .texts("Margin", money("margin_cents"), alignment="right")
-            .percent("Share", "margin_percent")
+            .texts(
+                "Share",
+                ["–" if row["margin_percent"] is None else f"{row['margin_percent']:.1f}%" for row in rows],
+                alignment="right",
+            )
             .draw(key="margins", alt="Margins by operation", wide=("Uses", "Credits", "Cost"))
         )
         if len(known) < len(rows):

@@ -41,15 +41,31 @@ def tiles(months: list[dict[str, Any]], viewer: Viewer) -> None:
     def line(field: str) -> list[float]:
         return [plotted_money(month[field] or 0, currency) for month in months]
 
-    name = viewer.month(now["month"])
+    name, returned = viewer.month(now["month"]), now["refunds_cents"] + now["disputes_cents"]
+    bought, first = viewer.count(now["purchases"]), viewer.count(now["new_buyers"])
+    buyers = [month["buyers"] for month in months]
     with st.grid("auto", gap="small", min_column_width=170):
-        widgets.tile(f"Net sales in {name}", money("net_cents"), None, "after refunds and disputes", line("net_cents"), "bar")
-        widgets.tile("Sales", money("sales_cents"), None, f"{viewer.count(now['purchases'])} purchases", line("sales_cents"), "bar")
-        widgets.tile("Refunds and disputes", viewer.money(now["refunds_cents"] + now["disputes_cents"], currency), None,
-                     "taken this month", line("refunds_cents"), "bar")
-        widgets.tile("Paying accounts", viewer.count(now["buyers"]), None, f"{viewer.count(now['new_buyers'])} for the first time",
-                     [month["buyers"] for month in months])
-        widgets.tile("Per paying account", money("per_buyer_cents"), None, "net sales, on average", line("per_buyer_cents"))  # fmt: skip
+        net = ("after refunds and disputes", line("net_cents"), "bar")
+        widgets.tile(f"Net sales in {name}", money("net_cents"), None, *net)
+        widgets.tile("Sales", money("sales_cents"), None, f"{bought} purchases", line("sales_cents"), "bar")
+        widgets.tile(
+            "Returned",
+            viewer.money(returned, currency),
+            None,
+            "refunds and disputes",
+            line("refunds_cents"),
+            "bar",
+        )
+        widgets.tile(
+            "Paying accounts", viewer.count(now["buyers"]), None, f"{first} for the first time", buyers
+        )
+        widgets.tile(
+            "Per paying account",
+            money("per_buyer_cents"),
+            None,
+            "net sales, on average",
+            line("per_buyer_cents"),
+        )
 
 
 def months_card(months: list[dict[str, Any]], viewer: Viewer) -> None:
@@ -98,7 +114,10 @@ def cohorts_card(person: Person, viewer: Viewer, months: int, currency: str) -> 
         charts.draw(
             charts.grid(
                 list(names.values()),
-                [f"+{later}" if later else "first" for later in range(1 + max(r["months_later"] for r in rows))],
+                [
+                    f"+{later}" if later else "first"
+                    for later in range(1 + max(r["months_later"] for r in rows))
+                ],
                 {(names[row["cohort"]], row["months_later"]): row["retention_percent"] for row in rows},
                 dark=viewer.dark,
             ),
@@ -146,7 +165,7 @@ def funnel_card() -> None:
             )
             took = funnel["median_seconds_to_pay"]
             facts = [("Paid", f"{funnel['paid_percent']}%")]
-            facts += [("Half of them paid within", duration(took))] if took is not None else []
+            facts += [("Half of them paid within", duration(took))] if took else []
             facts += [
                 (widgets.status_label(end), viewer.count(funnel[end]))
                 for end in ENDS
@@ -170,7 +189,10 @@ def funnel_card() -> None:
                     tables.Table(funnel["failures"], viewer)
                     .texts(
                         "Not paid because",
-                        [r["reason"] if " " in r["reason"] else words(r["reason"]) for r in funnel["failures"]],
+                        [
+                            r["reason"] if " " in r["reason"] else words(r["reason"])
+                            for r in funnel["failures"]
+                        ],
                     )
                     .count("Purchases", "count")
                     .draw(key="failures", alt="Reasons of purchases that were not paid")

@@ -24,7 +24,8 @@ begin
   perform credits._require('service', 'super_admin', 'admin', 'finance');
   perform credits._check_months(p_months);
   if p_livemode is null then perform credits._raise('LC400', 'Say whether live or test sales are meant (livemode).'); end if;
-  v_first := (v_last - make_interval(months => p_months - 1))::date;
+  v_first := greatest((v_last - make_interval(months => p_months - 1))::date,
+    (select credits._month(min(credited_at), v_zone) from credits.purchases where livemode = p_livemode));  -- nothing before the first sale
   return jsonb_build_object('time_zone', v_zone, 'livemode', p_livemode, 'rows', (
     with bought as materialized (
       select currency, account_id, price_cents, credits._month(credited_at, v_zone) as month,

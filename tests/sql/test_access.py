@@ -19,12 +19,14 @@ SIGNED_IN = """
     mark_alerts_read me place_hold purchase purchase_quote purchase_status purchases rehearse_prices
     release_hold reverse revoke_api_key set_account_settings set_cap set_plan set_price set_provider_cost
     start_call transactions unread_alerts usage_analytics use use_batch
+    checkout_funnel cohorts revenue_by_month
     auto_reload campaigns create_campaign customer decide_refund refund_preview refunds request_refund
     set_auto_reload switch_auto_reload switch_campaign
     _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
     _check_adjustment _check_days _closing_balances _cursor _hold_json _level _month_so_far _overview_days
     _own_account _period _purchase_answer _purchase_json _raise_charge_error _require_scope _run_out _sales
+    _check_months _month
     _attempt_json _campaign_json _left_of_purchase _owner_only _paid_cents _refund_json
     _refund_limit_cents _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable
     _timestamptz _today _top_accounts _transaction_json _usage_days _usage_json _uuid _would_draw _zone
@@ -56,7 +58,9 @@ RIGHTS = {
     (): NOBODY,
 }
 # Tables that anybody may read, those whose rows only staff see, and those nobody reads at all; all others show people their own.
-PUBLIC_TABLES = "catalogs notice_kinds operations packages plan_allowances plans price_components prices".split()
+PUBLIC_TABLES = (
+    "catalogs notice_kinds operations packages plan_allowances plans price_components prices".split()
+)
 STAFF_TABLES = "alert_state audit_log campaigns jobs package_stripe provider_costs stripe_events".split()
 CLOSED_TABLES = "api_keys notice_targets sessions".split()
 

@@ -71,6 +71,7 @@ def test_a_margin_worked_out_by_hand(
         "revenue_cents": 300,
         "cost_cents": 75,
         "margin_cents": 225,
+        "margin_percent": 75,
     }
     assert (
         found["gpt_4"]["revenue_cents"],
