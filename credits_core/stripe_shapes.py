@@ -18,6 +18,7 @@ class SessionState:
     Amounts are minor units of `currency`; `created` and `expires_at` seconds since 1970. `status` is open,
     complete or expired, `payment_status` paid, unpaid or no_payment_required. `failure` says why the last attempt to
     pay did not succeed; with a status of complete and unpaid it is final (a bank debit that did not go through).
+    `card_fingerprint` is Stripe's name for the card that paid: the same in all payments with it.
     """
 
     session_id: str
@@ -41,6 +42,7 @@ class SessionState:
     client_secret: str | None = field(default=None, repr=False)
     charge_id: str | None = None
     failure: str | None = None
+    card_fingerprint: str | None = None
 
     def as_sql(self) -> dict[str, Any]:
         """The `p_session` of `fulfill_purchase`."""
@@ -180,6 +182,7 @@ def session_state(session: Mapping[str, Any]) -> SessionState:
         expires_at=session["expires_at"],
         charge_id=_charge(intent),
         failure=_failure(intent),
+        card_fingerprint=_card_fingerprint(intent),
     )
 
 
@@ -216,6 +219,7 @@ def intent_state(intent: Mapping[str, Any]) -> SessionState:
         client_secret=intent["client_secret"],
         charge_id=_charge(intent),
         failure=_failure(intent),
+        card_fingerprint=_card_fingerprint(intent),
     )
 
 
@@ -240,3 +244,11 @@ def _failure(intent: Any) -> str | None:
 def _receipt(intent: Any) -> str | None:
     charge = intent.get("latest_charge") if isinstance(intent, Mapping) else None
     return charge.get("receipt_url") if isinstance(charge, Mapping) else None
+
+
+def _card_fingerprint(intent: Any) -> str | None:
+    """Stripe's name for the card that paid, the same for every customer who uses it; not a card number."""
+    charge = intent.get("latest_charge") if isinstance(intent, Mapping) else None
+    details = charge.get("payment_method_details") if isinstance(charge, Mapping) else None
+    card = (details or {}).get("card")
+    return card.get("fingerprint") if isinstance(card, Mapping) else None

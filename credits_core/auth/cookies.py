@@ -16,11 +16,12 @@ from credits_core.config import Settings
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 PRE_SESSION_SECONDS = 3600
+INVITATION_SECONDS = 30 * 24 * 3600
 MAX_COOKIE_LENGTH = 256
 
 
 class Cookies:
-    """Names and attributes of our two cookies, and the CSRF token bound to the pre-session one."""
+    """Names and attributes of our cookies, and the CSRF token bound to the pre-session one."""
 
     def __init__(self, settings: Settings, cookie_secret: str) -> None:
         self._settings = settings
@@ -29,6 +30,7 @@ class Cookies:
         prefix = "__Host-" if settings.https else ""
         self.session_name = f"{prefix}credits_session"
         self.pre_session_name = f"{prefix}credits_pre_session"
+        self.invitation_name = f"{prefix}credits_invitation"
 
     def session(self, cookies: Mapping[str, str]) -> str | None:
         """The session token in these cookies, or None."""
@@ -48,6 +50,16 @@ class Cookies:
 
     def clear_pre_session(self, response: Response) -> None:
         self._set(response, self.pre_session_name, "", 0)
+
+    def invitation(self, cookies: Mapping[str, str]) -> str | None:
+        """The code of an invitation that waits for a sign-in, or None."""
+        return _sane(cookies.get(self.invitation_name))
+
+    def set_invitation(self, response: Response, code: str) -> None:
+        self._set(response, self.invitation_name, code, INVITATION_SECONDS)
+
+    def clear_invitation(self, response: Response) -> None:
+        self._set(response, self.invitation_name, "", 0)
 
     def csrf_token(self, pre_session: str) -> str:
         """The hidden field of the sign-in form for this pre-session."""

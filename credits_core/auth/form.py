@@ -27,6 +27,7 @@ def sign_in_form(
     email: str = "",
     alert: str = "",
     demo: Sequence[DemoPerson] = (),
+    lead: str = "Use your work email to manage credits and usage.",
     status: int = 200,
 ) -> HTMLResponse:
     """The form; with demo people, one button each that signs them in."""
@@ -40,9 +41,7 @@ def sign_in_form(
 </form>"""
     if demo:
         body += _demo_people(demo, hidden)
-    return page(
-        "Sign in", "Use your work email to manage credits and usage.", body, alert=alert, status=status
-    )
+    return page("Sign in", lead, body, alert=alert, status=status)
 
 
 def notice(

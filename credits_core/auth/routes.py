@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from credits_core import checkout
-from credits_core.auth import card_routes, form
+from credits_core.auth import card_routes, form, invitations
 from credits_core.auth.attempts import Attempts
 from credits_core.auth.cookies import local_base_url, new_pre_session, safe_next, same_origin
 from credits_core.auth.person import current_identity
@@ -29,10 +29,13 @@ BUY_PAGE = "/buy"
 
 def sign_in_page(request: Request) -> Response:
     """GET: the form, or straight on for somebody who is signed in already."""
-    target = safe_next(request.query_params.get("next"))
+    target, code = safe_next(request.query_params.get("next")), invitations.code_of(request)
     if current_identity(request.cookies) is not None:
-        return RedirectResponse(target, 303)
-    return _form(request, target)
+        return RedirectResponse(target if code is None else invitations.page_with(code), 303)
+    response = _form(request, target, invited=code)
+    if code is not None:
+        get_runtime().cookies.set_invitation(response, code)
+    return response
 
 
 async def sign_in(request: Request) -> Response:
@@ -67,6 +70,8 @@ def _sign_in(request: Request, fields: FormData) -> Response:
     response = RedirectResponse(target, 303)
     cookies.set_session(response, runtime.sessions.create(signed_in))
     cookies.clear_pre_session(response)
+    if invitations.claim(request, response, signed_in) and target == "/":
+        response.headers["location"] = invitations.INVITE_PAGE
     logger.info("signed in", extra={"user_id": signed_in.claims["sub"]})
     return response
 
@@ -135,12 +140,21 @@ ROUTES = [
     Route("/auth/sign-out", sign_out, methods=["POST"]),
     Route("/auth/checkout", start_checkout, methods=["POST"]),
     *card_routes.ROUTES,
+    *invitations.ROUTES,
     Route("/auth/style.css", style, methods=["GET"]),
     Route("/auth/{rest:path}", nothing_here),
 ]
 
 
-def _form(request: Request, target: str, email: str = "", alert: str = "", status: int = 200) -> Response:
+def _form(
+    request: Request,
+    target: str,
+    email: str = "",
+    alert: str = "",
+    status: int = 200,
+    *,
+    invited: str | None = None,
+) -> Response:
     runtime, cookies = get_runtime(), get_runtime().cookies
     # The pre-session stays while it lasts, so that a form open in another tab keeps working.
     pre_session = cookies.pre_session(request.cookies) or new_pre_session()
@@ -151,6 +165,7 @@ def _form(request: Request, target: str, email: str = "", alert: str = "", statu
         alert=alert,
         demo=DEMO_PEOPLE if runtime.settings.embedded else (),
         status=status,
+        **({"lead": invitations.LEAD.format(code=invited)} if invited else {}),
     )
     cookies.start_pre_session(response, pre_session)
     return response

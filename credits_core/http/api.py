@@ -12,6 +12,7 @@ from credits_core.http import (
     docs,
     figures,
     finance,
+    inviting,
     keys,
     metering,
     models,
@@ -55,6 +56,7 @@ ROUTERS = (
     refunding.router,
     reloading.router,
     promotions.router,
+    inviting.router,
     vapi.router,
     operations.router,
 )

@@ -25,7 +25,7 @@ MAX_BODY_BYTES = {"/api/": 5_000_000, "/auth/": 64_000}
 # Streamlit's own metrics and its interface for programs: nothing of ours needs them, and they skip our sign-in.
 CLOSED = re.compile(r"/_stcore/(?:metrics|agent|script-health-check)(?:/|$)")
 # Streamlit answers any other address with its page; below a page's address relative links would break.
-SECTIONS = frozenset({"api", "auth", "sim", "app", "_stcore", "static", "media", "component", "vendor"})
+SECTIONS = frozenset({"api", "auth", "r", "sim", "app", "_stcore", "static", "media", "component", "vendor"})
 _GIVEN_ID = re.compile(r"[\w.-]{8,64}", re.ASCII)
 
 

@@ -24,6 +24,7 @@ create table credits.purchases (
   url               text,
   client_secret     text,
   customer_id       text,
+  card_fingerprint  text,            -- Stripe's name for the card, the same in all its payments
   receipt_url       text,
   amount_total_cents bigint,
   tax_cents         bigint,
@@ -153,7 +154,7 @@ $$;
 
 -- One function for return page, webhook and poll: brings a purchase to where Stripe says it is; credits it once.
 -- p_session: session_id, purchase_id, status, payment_status, mode, currency, amount_subtotal, amount_total, amount_tax,
--- amount_discount, price_id, payment_intent_id, customer_id, receipt_url, livemode.
+-- amount_discount, price_id, payment_intent_id, customer_id, card_fingerprint, receipt_url, livemode.
 -- Security definer: only functions write the ledger and purchases.
 create function credits.fulfill_purchase(p_session jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -184,6 +185,7 @@ begin
     p.status := 'open';  -- Stripe's state wins: what we gave up may still be paid
   end if;
   if p.status = 'credited' then
+    perform credits._lock_with_referrer(p.account_id);
     p.credited_at := credits._now();
     p.transaction_seq := credits._credit_purchase(p);
     v_new := true;
@@ -194,11 +196,13 @@ begin
     payment_intent_id = coalesce(payment_intent_id, p_session ->> 'payment_intent_id'),
     customer_id = coalesce(p_session ->> 'customer_id', customer_id),
     receipt_url = coalesce(p_session ->> 'receipt_url', receipt_url),
+    card_fingerprint = coalesce(p_session ->> 'card_fingerprint', card_fingerprint),
     amount_total_cents = coalesce((p_session ->> 'amount_total')::bigint, amount_total_cents),
     tax_cents = coalesce((p_session ->> 'amount_tax')::bigint, tax_cents),
     discount_cents = coalesce((p_session ->> 'amount_discount')::bigint, discount_cents)
    where id = p.id returning * into p;
   perform credits._follow_redemption(p);
+  if v_new then perform credits._follow_referral(p); end if;
   return credits._purchase_answer(p, v_new);
 end $$;
 

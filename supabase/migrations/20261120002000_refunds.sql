@@ -165,14 +165,16 @@ begin
   end if;
 end $$;
 
--- Takes the credits of a refund out of the purchase's own grants.
+-- Takes the credits of a refund out of the purchase's own grants, and a referral's reward that the purchase no longer earns.
 create function credits._approve_refund(p credits.purchases, r credits.refunds) returns credits.refunds
 language plpgsql set search_path = '' as $$
 declare
-  a       credits.accounts := credits._open_ledger(p.account_id);
+  a       credits.accounts;
   v_row   credits.transactions;
   v_draws credits.draw[];
 begin
+  perform credits._lock_with_referrer(p.account_id);
+  a := credits._open_ledger(p.account_id);
   v_row.purchase_id := p.id;
   v_row.actor := credits._actor();
   v_row.reason := r.reason;
@@ -181,6 +183,7 @@ begin
   update credits.refunds set status = 'approved', transaction_seq = a.seq,
          credits_micros = r.credits_micros, bonus_micros = credits._drawn(v_draws) - r.credits_micros where id = r.id returning * into r;
   perform credits._close_ledger(a);
+  perform credits._follow_referral(p);
   return r;
 end $$;
 
@@ -261,6 +264,7 @@ end $$;
 create function credits.record_refund(p_refund_id uuid, p_status text, p_stripe_refund_id text default null, p_reason text default null)
 returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
+  p credits.purchases;
   r credits.refunds;
   a credits.accounts;
   t credits.transactions;
@@ -268,17 +272,19 @@ begin
   perform credits._require('service');
   select * into r from credits.refunds where id = p_refund_id;
   if r.id is null then perform credits._raise('LC404', 'There is no such refund.'); end if;
-  perform from credits.purchases where id = r.purchase_id for update;
+  select * into p from credits.purchases where id = r.purchase_id for update;
   select * into r from credits.refunds where id = p_refund_id for update;
   update credits.refunds set stripe_refund_id = coalesce(stripe_refund_id, p_stripe_refund_id) where id = r.id;
   if p_status = 'succeeded' and r.status in ('approved', 'sent') then
     update credits.refunds set status = 'succeeded', finished_at = credits._now() where id = r.id;
   elsif p_status in ('failed', 'canceled') and r.status in ('approved', 'sent', 'succeeded') then
+    perform credits._lock_with_referrer(r.account_id);
     a := credits._open_ledger(r.account_id);
     select * into t from credits.transactions where account_id = a.id and seq = r.transaction_seq;
     a := credits._undo(a, t, null, 'The refund did not go through');
     perform credits._close_ledger(credits._book_expired(a, true));
     update credits.refunds set status = 'failed', failure_reason = p_reason, finished_at = credits._now() where id = r.id;
+    perform credits._follow_referral(p);
   end if;
   select * into r from credits.refunds where id = p_refund_id;
   return credits._refund_json(r);

@@ -59,12 +59,14 @@ begin
   select * into p from credits.purchases where id = p_purchase_id for update;
   if p.id is null then perform credits._raise('LC404', 'There is no such purchase.'); end if;
   if p.status = 'credited' then
+    perform credits._lock_with_referrer(p.account_id);
     for v_one in select e from jsonb_array_elements(coalesce(p_totals -> 'refunds', '[]')) as e loop
       v_n := v_n + credits._converge_refund(p, v_one);
     end loop;
     for v_one in select e from jsonb_array_elements(coalesce(p_totals -> 'disputes', '[]')) as e loop
       v_n := v_n + credits._converge_dispute(p, v_one);
     end loop;
+    perform credits._follow_referral(p);
   end if;
   return jsonb_build_object('purchase_id', p.id, 'account_id', p.account_id, 'changes', v_n, 'debt_micros',
                             (select debt_micros from credits.accounts where id = p.account_id));

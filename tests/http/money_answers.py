@@ -16,9 +16,9 @@ def about_refunds(holder: Api, admin: Api, other_admin: Api) -> Answers:
     """For a holder who buys $100 twice: one refund is approved, the other rejected."""
     asked = []
     for _ in range(2):
-        bought = {"purchase_id": _bought(holder)["purchase_id"], "reason": "for a test"}
-        preview = admin.post("admin/refunds/preview", {"purchase_id": bought["purchase_id"]})
-        asked.append(admin.post("admin/refunds", bought))
+        wanted = {"purchase_id": bought(holder)["purchase_id"], "reason": "for a test"}
+        preview = admin.post("admin/refunds/preview", {"purchase_id": wanted["purchase_id"]})
+        asked.append(admin.post("admin/refunds", wanted))
     first, second = (f"admin/refunds/{answer.json()['refund_id']}" for answer in asked)
     return {
         ("POST", "/credits/admin/refunds/preview"): preview,
@@ -29,8 +29,9 @@ def about_refunds(holder: Api, admin: Api, other_admin: Api) -> Answers:
     }
 
 
-def _bought(holder: Api) -> Any:
-    session_id = holder.post("checkout", {"package": "usd_100"}).json()["session_id"]
+def bought(holder: Api, package: str = "usd_100") -> Any:
+    """The purchase after somebody paid for a package on the hosted page and came back."""
+    session_id = holder.post("checkout", {"package": package}).json()["session_id"]
     simulator = get_runtime().stripe.simulator
     assert simulator is not None
     control_money.pay_session(simulator, "http://127.0.0.1:8501/sim", CARD, session_id)

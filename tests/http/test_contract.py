@@ -19,8 +19,9 @@ from credits_core.errors import BY_SQLSTATE, CreditsError
 from credits_core.http import docs, problems
 from credits_core.http.api import ROUTERS, make_api
 from tests.http.answers import VAPI_SECRET, about_metering
-from tests.http.conftest import BASE, HOLDER, SUPER, Api, TestClient
+from tests.http.conftest import BASE, FINANCE, HOLDER, SUPER, Api, TestClient
 from tests.http.money_answers import about_refunds, about_reloading
+from tests.http.test_inviting import about_inviting
 from tests.http.test_promotions import about_promotions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,6 +161,7 @@ def answers(
         **about_refunds(holder, admin_api, api(SUPER)),
         **about_promotions(holder, admin_api),
         **about_reloading(holder),
+        **about_inviting(holder, admin_api, api(FINANCE)),
     }
 
 

@@ -30,6 +30,8 @@ SIGNED_IN = """
     _attempt_json _campaign_json _left_of_purchase _owner_only _paid_cents _refund_json
     _refund_limit_cents _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable
     _timestamptz _today _top_accounts _transaction_json _usage_days _usage_json _uuid _would_draw _zone
+    claim_referral decide_referral referral referral_program referrals set_referral_program
+    _kept_cents _program_json _referral_json _referral_status
 """
 SERVICE_ALONE = """
     authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
@@ -50,6 +52,8 @@ NOBODY = """
     _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events _record _refresh_limits
     _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _spent_between _sync_user
     _email_on _take_allowance _tell _tell_allowances _transaction_answer _undraw _unknown_call
+    _follow_referral _give_reward _invited_json _lock_with_referrer _mailbox _masked _month_of_rewards _referral_code
+    _referral_hold _referral_refusal _return_reward _reward_referral _rewards_left _take_reward
 """
 RIGHTS = {
     ("anon", "authenticated", "service_role"): EVERYBODY,
@@ -61,7 +65,10 @@ RIGHTS = {
 PUBLIC_TABLES = (
     "catalogs notice_kinds operations packages plan_allowances plans price_components prices".split()
 )
-STAFF_TABLES = "alert_state audit_log campaigns jobs package_stripe provider_costs stripe_events".split()
+STAFF_TABLES = """
+    alert_state audit_log campaigns jobs package_stripe provider_costs stripe_events
+    referral_codes referral_program referrals
+""".split()
 CLOSED_TABLES = "api_keys notice_targets sessions".split()
 
 
@@ -173,6 +180,9 @@ def test_staff_tables_show_nothing_to_people(
     service("set_provider_cost", operation="call", cost_cents=1)
     service("detect_alerts")
     service("create_campaign", code="TEN", name="Ten", kind="bonus_percent", amount=10)
+    terms = {"referrer_micros": 1, "referee_micros": 1, "min_purchase_cents": 1, "open_days": 1}
+    service("set_referral_program", on=True, **terms)
+    holder().call("claim_referral", code=anna.call("referral")["code"])
     for table in STAFF_TABLES:
         for somebody, sees in [(anna, False), (finance, True)]:
             rows = as_person(somebody.identity, f"select to_jsonb(t) from credits.{table} as t")
