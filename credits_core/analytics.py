@@ -12,6 +12,7 @@ from typing import Any, Literal
 from credits_core.db.port import Database, Identity
 
 GroupBy = Literal["day", "operation", "day_operation"]
+Unit = Literal["day", "week", "month"]
 Answer = dict[str, Any]
 
 
@@ -51,6 +52,43 @@ def usage_analytics(
         group_by=group_by,
         time_zone=time_zone,
     )
+    return answer
+
+
+def usage_report(
+    db: Database,
+    identity: Identity,
+    *,
+    account_id: int | None = None,
+    first: dt.date | None = None,
+    last: dt.date | None = None,
+    unit: Unit = "day",
+    operation: str | None = None,
+    time_zone: str = "UTC",
+) -> Answer:
+    """Usage of one account from day `first` to `last`, both included, by `unit`, against the same number of days before.
+
+    `buckets` [start, end, charged_micros, events, before_micros], `operations` the largest first, `rows` by bucket and operation;
+    `quantity` in the operation's `measure` (seconds, tokens, bytes, count). NotFound for an unknown operation.
+    """
+    answer: Answer = db.call(
+        "usage_report",
+        identity,
+        account_id=account_id,
+        **_days(first, last),
+        unit=unit,
+        operation=operation,
+        time_zone=time_zone,
+    )
+    return answer
+
+
+def run_out_forecast(
+    db: Database, identity: Identity, *, account_id: int | None = None, time_zone: str = "UTC"
+) -> Answer:
+    """When the credits run out: date, soonest_date and latest_date (8 times in 10 it lies between; None beyond a year), the `path`
+    of the next 60 days, and in `past` the forecast of 30 days ago against what happened (None without use before)."""
+    answer: Answer = db.call("run_out_forecast", identity, account_id=account_id, time_zone=time_zone)
     return answer
 
 

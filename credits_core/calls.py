@@ -68,6 +68,14 @@ def call(db: Database, identity: Identity, call_id: int) -> Answer:
     return answer
 
 
+def live_calls(db: Database, identity: Identity, *, account_id: int | None = None) -> Answer:
+    """What runs now, up to this moment: available_micros, held_micros, running, and items [as `call`, with name, elapsed_seconds,
+    remaining_seconds, level (ok, low, ending, end), cost_so_far_micros, held_micros, components of the rate, and in `pays` the
+    grants that pay]. Only looks: heartbeats are for whoever carries the call."""
+    answer: Answer = db.call("live_calls", identity, account_id=account_id)
+    return answer
+
+
 def call_by_key(
     db: Database, identity: Identity, idempotency_key: str, *, account_id: int | None = None
 ) -> Answer | None:

@@ -148,38 +148,10 @@ begin
   end loop;
 end $$;
 
--- How long the available credits last at the average of the last 14 whole days with use (fewer for a new account).
-create function credits._run_out(p_account_id bigint, p_balance jsonb, p_today date, p_zone text) returns jsonb
-language plpgsql stable set search_path = '' as $$
-declare
-  v_available bigint := (p_balance ->> 'available_micros')::bigint;
-  v_first     date;
-  v_spent     bigint;
-  v_days      int;
-  v_daily     bigint;
-begin
-  select min(u.day), sum(u.charged_micros) into v_first, v_spent
-    from credits._usage_days(p_account_id, p_today - 14, p_today - 1, p_zone) as u;
-  v_days := p_today - v_first;
-  if coalesce(v_spent, 0) <= 0 then  -- used for the first time today
-    select sum(u.charged_micros) into v_spent from credits._usage_days(p_account_id, p_today, p_today, p_zone) as u;
-    v_days := 1;
-  end if;
-  v_daily := round(greatest(coalesce(v_spent, 0), 0)::numeric / v_days);
-  v_first := case when v_daily > 0 and v_available > 0 and v_available / v_daily < 36500 then p_today + (v_available / v_daily)::int end;
-  return jsonb_build_object(
-    'reason', case when (p_balance ->> 'unlimited')::boolean then 'unlimited' when v_available <= 0 then 'empty'
-                   when v_daily = 0 then 'no_use' else 'average' end,
-    'basis_days', case when v_daily = 0 then 14 else v_days end, 'daily_micros', v_daily,
-    'days', case when v_daily > 0 then greatest(v_available, 0) / v_daily end, 'date', v_first,
-    'projection_micros', (select jsonb_agg(greatest(v_available - v_daily * i, 0) order by i) from generate_series(0, 14) as i));
-end $$;
-
 revoke execute on all functions in schema credits from public;
 grant execute on function
   credits._zone(text), credits._today(text), credits._check_days(date, date), credits._change_percent(numeric, numeric),
   credits._usage_days(bigint, date, date, text), credits._usage_json(bigint, date, date, text),
   credits._seq_before(bigint, timestamptz, bigint, bigint), credits._closing_balances(bigint, date, date, text),
-  credits._run_out(bigint, jsonb, date, text),
   credits.usage_analytics(bigint, date, date, text, text)
 to authenticated, service_role;

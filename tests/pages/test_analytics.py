@@ -147,6 +147,8 @@ def test_the_overview_tells_balance_month_and_run_out(
         "days": available // MINUTE,
         "date": (now.date() + dt.timedelta(days=available // MINUTE)).isoformat(),
         "projection_micros": None,
+        "trend": "steady",
+        **dict.fromkeys(("soonest_days", "soonest_date", "latest_days", "latest_date")),  # beyond a year
     }
     assert overview["level"] == "ok"
     assert len(overview["days"]) == 30

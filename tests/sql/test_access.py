@@ -22,6 +22,7 @@ SIGNED_IN = """
     checkout_funnel cohorts revenue_by_month
     auto_reload campaigns create_campaign customer decide_refund refund_preview refunds request_refund
     set_auto_reload switch_auto_reload switch_campaign
+    live_calls run_out_forecast usage_report
     _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
     _check_adjustment _check_days _closing_balances _cursor _hold_json _level _month_so_far _overview_days
@@ -32,6 +33,8 @@ SIGNED_IN = """
     _timestamptz _today _top_accounts _transaction_json _usage_days _usage_json _uuid _would_draw _zone
     claim_referral decide_referral referral referral_program referrals set_referral_program
     _kept_cents _program_json _referral_json _referral_status
+    _bucket_start _call_pays _days_covered _expiring _lasts _live_call _past_forecast _spend_model _spend_path
+    _t_eight_in_ten _usage_cut _weekly_model
 """
 SERVICE_ALONE = """
     authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
