@@ -149,7 +149,9 @@ class Margin(Answer):
 class MarginTotal(Answer):
     revenue_cents: float = Field(examples=[3600])
     cost_cents: float = Field(examples=[504.5])
-    margin_cents: float = Field(examples=[3095.5], description="Of the operations whose provider cost is known.")
+    margin_cents: float = Field(
+        examples=[3095.5], description="Of the operations whose provider cost is known."
+    )
     margin_percent: float | None = Field(examples=[86.0])
 
 
