@@ -239,6 +239,7 @@ declare
   c       credits.calls := credits._lock_call(p_call_id);
   a       credits.accounts;
   v_held  bigint;
+  v_answer jsonb;
 begin
   perform credits._raise_bad_call(c.started_at, p_at);
   if c.status = 'running' then
@@ -251,7 +252,14 @@ begin
     perform credits._close_ledger(a);
   end if;
   select * into a from credits.accounts where id = c.account_id;
-  return credits._call_answer(c, a);
+  v_answer := credits._call_answer(c, a);
+  if v_answer ->> 'status' in ('ending', 'end') then  -- the calling system is told over its webhook, too
+    perform credits._tell(c.account_id, 'call_ending', jsonb_strip_nulls(jsonb_build_object(
+      'call_id', c.id, 'status', v_answer ->> 'status', 'remaining_seconds', v_answer -> 'remaining_seconds',
+      'max_duration_seconds', v_answer -> 'max_duration_seconds', 'to', c.to_number, 'from', c.from_number,
+      'cost_so_far_micros', v_answer -> 'cost_so_far_micros', 'metadata', c.metadata)), concat_ws(' ', c.id, v_answer ->> 'status'));
+  end if;
+  return v_answer;
 end $$;
 
 -- Ends a call and charges its duration. A second end answers as the first. What the hold and the account do not cover is

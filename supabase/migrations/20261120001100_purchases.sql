@@ -163,6 +163,7 @@ declare
   v_paid boolean := p_session ->> 'payment_status' in ('paid', 'no_payment_required') and p_session ->> 'status' = 'complete';
   v_why  text;
   v_new  boolean := false;
+  v_before text;
 begin
   perform credits._require('service');
   select * into p from credits.purchases
@@ -172,6 +173,7 @@ begin
   if p.id is null then
     perform credits._raise('LC404', 'No purchase belongs to this Stripe session; start again from the buy page.');
   end if;
+  v_before := p.status;
   if p.status = 'credited' or (p.status = 'review' and not v_paid) then  -- an older look at Stripe, arriving late
     return credits._purchase_answer(p, false);
   elsif v_paid then
@@ -203,7 +205,28 @@ begin
    where id = p.id returning * into p;
   perform credits._follow_redemption(p);
   if v_new then perform credits._follow_referral(p); end if;
+  perform credits._tell_purchase(p, v_before);
   return credits._purchase_answer(p, v_new);
+end $$;
+
+-- Tells what became of a purchase: credited, under review, or a payment that failed after its owner had left believing it was under
+-- way. What fails before their eyes, and what auto-reload tells itself, is not told.
+create function credits._tell_purchase(p credits.purchases, p_before text) returns void
+language plpgsql set search_path = '' as $$
+declare v_kind text := case
+  when p.status = p_before then null
+  when p.status = 'credited' then 'purchase_credited'
+  when p.status = 'review' then 'purchase_in_review'
+  when p.idempotency_key like 'auto-reload:%' then null
+  when p_before = 'processing' or (p_before = 'open' and p.status = 'failed') then 'payment_failed' end;
+begin
+  if v_kind is null then return; end if;
+  perform credits._tell(p.account_id, v_kind, jsonb_strip_nulls(jsonb_build_object(
+    'purchase_id', p.id, 'package_name', p.name, 'credits_micros', p.credits_micros, 'bonus_micros', p.bonus_micros,
+    'amount_cents', coalesce(p.amount_total_cents, p.price_cents), 'tax_cents', p.tax_cents, 'currency', p.currency,
+    'receipt_url', p.receipt_url, 'reason', coalesce(p.failure_reason, p.review_reason),
+    'is_auto_reload', p.idempotency_key like 'auto-reload:%',
+    'available_micros', (select posted_micros - held_micros from credits.accounts where id = p.account_id))), p.id::text);
 end $$;
 
 -- The paid grant at its cost, and the bonus as a promotional grant at none. Answers the number of the purchase transaction.
@@ -278,17 +301,21 @@ end $$;
 -- Gives up a purchase that Stripe says is over and unpaid. Never undoes a credit. Security definer: writes purchases.
 create function credits.fail_purchase(p_purchase_id uuid, p_status text, p_reason text default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
-declare p credits.purchases;
+declare
+  p        credits.purchases;
+  v_before text;
 begin
   perform credits._require('service');
   if p_status is null or p_status not in ('expired', 'failed') then
     perform credits._raise('LC400', 'A purchase ends as expired or failed.');
   end if;
+  select status into v_before from credits.purchases where id = p_purchase_id for update;
   update credits.purchases set status = p_status, failure_reason = coalesce(p_reason, failure_reason)
    where id = p_purchase_id and status in ('created', 'open', 'processing', 'expired', 'failed');
   select * into p from credits.purchases where id = p_purchase_id;
   if p.id is null then perform credits._raise('LC404', 'There is no such purchase.'); end if;
   perform credits._follow_redemption(p);
+  perform credits._tell_purchase(p, v_before);
   return credits._purchase_answer(p, false);
 end $$;
 

@@ -18,6 +18,7 @@ insert into credits.notice_kinds (position, kind, name, email_default, is_quiet)
   (50, 'debt', 'Debt on the account', true, false),
   (60, 'credits_expiring', 'Credits expire soon', true, false),
   (70, 'purchase_credited', 'Purchase confirmed', true, false),
+  (75, 'purchase_in_review', 'Purchase under review', true, false),
   (80, 'payment_failed', 'Payment failed', true, false),
   (90, 'auto_reload_paused', 'Auto-reload paused', true, false),
   (100, 'subscription_renewed', 'Subscription renewed', true, false),
@@ -26,7 +27,7 @@ insert into credits.notice_kinds (position, kind, name, email_default, is_quiet)
   (130, 'referral_rewarded', 'Referral rewarded', true, false),
   (140, 'refund_succeeded', 'Refund made', true, false),
   (150, 'call_ending', 'A call is told to end', false, true),
-  (160, 'webhook_disabled', 'Webhook switched off after failures', true, false),
+  (160, 'webhook_disabled', 'Webhook or chat switched off after failures', true, false),
   (900, 'test', 'Test message', false, true);
 
 create table credits.alerts (
@@ -88,6 +89,7 @@ create table credits.messages (
   next_at     timestamptz not null,    -- when it may be tried (again); while it is being sent: the end of the lease
   reason      text,                    -- why it is not sent
   created_at  timestamptz not null,
+  queued_at   timestamptz not null,    -- since when it is tried: created_at, or when it was sent again by hand
   finished_at timestamptz,
   constraint target_of_channel check ((channel = 'email') = (target_id is null))
 ) with (fillfactor = 70);
@@ -137,11 +139,11 @@ begin
   on conflict (kind, account_id, once) do nothing returning id into v_alert;
   if v_alert is null then return; end if;
   if credits._email_on(p_account_id, p_kind) then
-    insert into credits.messages (account_id, alert_id, kind, detail, channel, next_at, created_at)
-    values (p_account_id, v_alert, p_kind, p_detail, 'email', v_now, v_now);
+    insert into credits.messages (account_id, alert_id, kind, detail, channel, next_at, created_at, queued_at)
+    values (p_account_id, v_alert, p_kind, p_detail, 'email', v_now, v_now, v_now);
   end if;
-  insert into credits.messages (account_id, alert_id, kind, detail, channel, target_id, next_at, created_at)
-  select p_account_id, v_alert, p_kind, p_detail, t.channel, t.id, v_now, v_now
+  insert into credits.messages (account_id, alert_id, kind, detail, channel, target_id, next_at, created_at, queued_at)
+  select p_account_id, v_alert, p_kind, p_detail, t.channel, t.id, v_now, v_now, v_now
     from credits.notice_targets as t
    where t.account_id = p_account_id and t.removed_at is null and t.is_on and (t.kinds is null or p_kind = any (t.kinds))
    order by t.id;

@@ -64,6 +64,48 @@ begin
   return jsonb_build_object('alerts', v_n);
 end $$;
 
+-- Which grants were told to expire, at how many days before. An extended grant is a new one: it is told anew.
+create table credits.expiry_notices (
+  grant_id bigint not null references credits.grants (id),
+  days     int not null,
+  told_at  timestamptz not null,
+  primary key (grant_id, days)
+);
+alter table credits.expiry_notices enable row level security;
+create policy expiry_notices_read on credits.expiry_notices for select to authenticated using ((select credits._is_staff()));
+grant select on credits.expiry_notices to authenticated, service_role;
+
+-- Tells what expires within 30, 7 and 1 days: each grant once at each step, the amounts of an account together. A grant that is
+-- younger than a step is told at the next lower one alone. Security definer: only functions write alerts.
+create function credits.tell_expiring(p_limit int default 1000) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_now timestamptz := credits._now();
+  v_one record;
+  v_n   int := 0;
+begin
+  perform credits._require('service');
+  if not pg_try_advisory_xact_lock(hashtext('credits.tell_expiring')) then return '{"alerts": 0, "busy": true}'; end if;
+  for v_one in
+    with near as (
+      select g.id, g.account_id, g.remaining_micros, g.expires_at,
+             (select min(d) from unnest(array[30, 7, 1]) as d where g.expires_at <= v_now + make_interval(days => d)) as days
+        from credits.accounts as a join credits.grants_now as g on g.account_id = a.id
+       where a.settle_at <= v_now + interval '30 days' and not a.is_unlimited and g.remaining_micros > 0
+         and g.expires_at > v_now and g.expires_at <= v_now + interval '30 days')
+    select account_id, days, sum(remaining_micros)::bigint as amount_micros, min(expires_at) as expires_at, array_agg(id) as ids
+      from near where not exists (select from credits.expiry_notices as x where x.grant_id = near.id and x.days <= near.days)
+     group by account_id, days order by account_id, days limit least(p_limit, 10000)
+  loop
+    insert into credits.expiry_notices (grant_id, days, told_at) select id, v_one.days, v_now from unnest(v_one.ids) as id;
+    perform credits._tell(v_one.account_id, 'credits_expiring', jsonb_build_object(
+      'days', v_one.days, 'amount_micros', v_one.amount_micros, 'expires_at', credits._iso(v_one.expires_at),
+      'grants', cardinality(v_one.ids)));
+    v_n := v_n + 1;
+  end loop;
+  return jsonb_build_object('alerts', v_n);
+end $$;
+
 -- Tells which allowances are used to 80 % or used up, each once a month; answers how many it told.
 create function credits._tell_allowances(p_account_id bigint) returns int
 language plpgsql set search_path = '' as $$
@@ -83,4 +125,4 @@ begin
 end $$;
 
 revoke execute on all functions in schema credits from public;
-grant execute on function credits.detect_alerts(int) to service_role;
+grant execute on function credits.detect_alerts(int), credits.tell_expiring(int) to service_role;

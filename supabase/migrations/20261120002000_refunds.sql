@@ -277,6 +277,7 @@ begin
   update credits.refunds set stripe_refund_id = coalesce(stripe_refund_id, p_stripe_refund_id) where id = r.id;
   if p_status = 'succeeded' and r.status in ('approved', 'sent') then
     update credits.refunds set status = 'succeeded', finished_at = credits._now() where id = r.id;
+    perform credits._tell_refund(r);
   elsif p_status in ('failed', 'canceled') and r.status in ('approved', 'sent', 'succeeded') then
     perform credits._lock_with_referrer(r.account_id);
     a := credits._open_ledger(r.account_id);
@@ -288,6 +289,16 @@ begin
   end if;
   select * into r from credits.refunds where id = p_refund_id;
   return credits._refund_json(r);
+end $$;
+
+-- Tells that money is on its way back, once for each refund.
+create function credits._tell_refund(r credits.refunds) returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform credits._tell(r.account_id, 'refund_succeeded', jsonb_build_object(
+    'refund_id', r.id, 'purchase_id', r.purchase_id, 'amount_cents', r.amount_cents + r.tax_cents, 'tax_cents', r.tax_cents,
+    'currency', (select currency from credits.purchases where id = r.purchase_id),
+    'credits_micros', r.credits_micros + r.bonus_micros), r.id::text);
 end $$;
 
 create function credits.refunds(p_account_id bigint default null, p_status text default null, p_limit int default 50) returns jsonb

@@ -97,8 +97,10 @@ begin
                                stripe_refund_id, transaction_seq, created_at, finished_at)
   values (p.account_id, p.id, (p_refund ->> 'amount_cents')::bigint, v_share.credits_micros, v_share.bonus_micros,
           'Refunded at Stripe', case p_refund ->> 'status' when 'succeeded' then 'succeeded' else 'sent' end, 'stripe',
-          p_refund ->> 'id', a.seq, credits._now(), case p_refund ->> 'status' when 'succeeded' then credits._now() end);
+          p_refund ->> 'id', a.seq, credits._now(), case p_refund ->> 'status' when 'succeeded' then credits._now() end)
+  returning * into r;
   perform credits._close_ledger(a);
+  if r.status = 'succeeded' then perform credits._tell_refund(r); end if;
   return 1;
 end $$;
 

@@ -250,6 +250,14 @@ begin
   end if;
   update credits.auto_reload set failures = s.failures, next_attempt_at = s.next_attempt_at, paused_reason = s.paused_reason,
          paused_at = s.paused_at, pay_url = s.pay_url where account_id = s.account_id;
+  if p_outcome <> 'succeeded' then
+    perform credits._tell(t.account_id, case when s.paused_reason is null then 'payment_failed' else 'auto_reload_paused' end,
+      jsonb_strip_nulls(jsonb_build_object(
+        'attempt_id', t.id, 'purchase_id', t.purchase_id, 'amount_cents', t.amount_cents, 'is_auto_reload', true,
+        'currency', (select currency from credits.purchases where id = t.purchase_id),
+        'reason', coalesce(s.paused_reason, p_detail), 'decline_code', p_decline_code, 'pay_url', s.pay_url,
+        'next_attempt_at', case when s.paused_reason is null then credits._iso(s.next_attempt_at) end)), t.id::text);
+  end if;
   return credits._attempt_json(t, s);
 end $$;
 

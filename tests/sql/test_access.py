@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
-from tests.sql.conftest import Call, Person, Rows
+from tests.sql.conftest import Call, Clock, Person, Rows
 
 # Execute rights. Functions for people check roles and ownership themselves: tested in test_roles.py and test_isolation.py.
 EVERYBODY = """
@@ -19,11 +20,14 @@ SIGNED_IN = """
     mark_alerts_read me place_hold purchase purchase_quote purchase_status purchases rehearse_prices
     release_hold reverse revoke_api_key set_account_settings set_cap set_plan set_price set_provider_cost
     start_call transactions unread_alerts usage_analytics use use_batch
+    add_notice_target change_notice_target deliveries delivery notice_settings remove_notice_target resend_delivery
+    rotate_target_secret send_test_notice set_email_choices
     checkout_funnel cohorts revenue_by_month
     auto_reload campaigns create_campaign customer decide_refund refund_preview refunds request_refund
     set_auto_reload switch_auto_reload switch_campaign
     live_calls run_out_forecast usage_report
     _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
+    _attempt_of_message_json _message_json
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
     _check_adjustment _check_days _closing_balances _cursor _hold_json _level _month_so_far _overview_days
     _own_account _period _purchase_answer _purchase_json _raise_charge_error _require_scope _run_out _sales
@@ -41,6 +45,7 @@ SERVICE_ALONE = """
     fail_purchase finish_job finish_stripe_event fulfill_purchase load_catalog open_purchase
     purchases_to_poll record_stripe_event report_call revoke_session rollup_usage session set_stripe_price
     settle_abandoned_calls update_session user_by_email verify
+    claim_deliveries finish_delivery tell_expiring
     claim_auto_reloads claim_refunds converge_purchase finish_auto_reload purchase_of_payment record_refund
     set_customer
 """
@@ -57,6 +62,8 @@ NOBODY = """
     _email_on _take_allowance _tell _tell_allowances _transaction_answer _undraw _unknown_call
     _follow_referral _give_reward _invited_json _lock_with_referrer _mailbox _masked _month_of_rewards _referral_code
     _referral_hold _referral_refusal _return_reward _reward_referral _rewards_left _take_reward
+    _check_kinds _check_target_name _give_up _hold_back _judge_target _lock_target _retry_rules _sending_json
+    _target_json _tell_purchase _tell_refund
 """
 RIGHTS = {
     ("anon", "authenticated", "service_role"): EVERYBODY,
@@ -69,7 +76,7 @@ PUBLIC_TABLES = (
     "catalogs notice_kinds operations packages plan_allowances plans price_components prices".split()
 )
 STAFF_TABLES = """
-    alert_state audit_log campaigns jobs package_stripe provider_costs stripe_events
+    alert_state audit_log campaigns expiry_notices jobs package_stripe provider_costs stripe_events
     referral_codes referral_program referrals
 """.split()
 CLOSED_TABLES = "api_keys notice_targets sessions".split()
@@ -117,7 +124,8 @@ def test_every_function_has_a_fixed_search_path_and_the_definers_are_api(
     )
     assert [f["name"] for f in functions if 'search_path=\\"\\"' not in f["settings"]] == []
     checks = tuple(
-        f"credits.{check}(" for check in ("_require", "_account", "_lock_hold", "_lock_call", "_owner_only")
+        f"credits.{check}("
+        for check in ("_require", "_account", "_lock_hold", "_lock_call", "_lock_target", "_owner_only")
     )
     unchecked = {
         f["name"] for f in functions if f["definer"] and not any(check in f["source"] for check in checks)
@@ -172,7 +180,12 @@ def test_no_role_of_the_api_writes_any_table(owner_sql: Callable[..., Rows]) -> 
 
 
 def test_staff_tables_show_nothing_to_people(
-    holder: Callable[..., Person], person: Callable[..., Person], service: Call, as_person: Call
+    clock: Clock,
+    holder: Callable[..., Person],
+    person: Callable[..., Person],
+    give: Call,
+    service: Call,
+    as_person: Call,
 ) -> None:
     """K1: row by row, by the policies alone."""
     anna, finance = holder("1.00"), person("finance")
@@ -182,6 +195,8 @@ def test_staff_tables_show_nothing_to_people(
     service("record_stripe_event", event_id="evt_1", type="x", livemode=False, payload={})
     service("set_provider_cost", operation="call", cost_cents=1)
     service("detect_alerts")
+    give(anna, "1.00", expires_at=clock.now + timedelta(days=1))
+    service("tell_expiring")
     service("create_campaign", code="TEN", name="Ten", kind="bonus_percent", amount=10)
     terms = {"referrer_micros": 1, "referee_micros": 1, "min_purchase_cents": 1, "open_days": 1}
     service("set_referral_program", on=True, **terms)

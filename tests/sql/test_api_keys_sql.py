@@ -30,6 +30,7 @@ OPENS = {
         purchase purchase_status purchase_quote purchases referral refunds transactions unread_alerts usage_analytics
         purchase purchase_status purchase_quote purchases refunds transactions unread_alerts usage_analytics
         live_calls run_out_forecast usage_report
+    deliveries delivery notice_settings
     """,
     "use": "check_use end_call heartbeat purchase_quote start_call use use_batch",
     "hold": "capture_hold check_use extend_hold place_hold purchase_quote release_hold",
@@ -52,7 +53,12 @@ def things(anna: Person, service: Call) -> dict[str, object]:
     hold = anna.call("place_hold", operation="call", quantity=60, idempotency_key="h")
     call = anna.call("start_call", operation="call", idempotency_key="c")
     event = {"operation": "call", "quantity": 60, "idempotency_key": "e"}
+    message = anna.call("send_test_notice")
+    address = {"name": "n", "address": "https://a.test", "sealed": "s"}
+    target = anna.call("add_notice_target", channel="webhook", **address)
     return {
+        "p_target_id": target["target_id"],
+        "p_message_id": message["message_id"],
         "p_transaction_id": charge["transaction_id"],
         "p_purchase_id": made["purchase_id"],
         "p_session_id": "cs_test_1",

@@ -73,6 +73,9 @@ def ben_things(ben: Person, service: Call, clock: Clock) -> dict[str, object]:
     call = ben.call("start_call", operation="call", idempotency_key=SECRET, to=SECRET)
     key = ben.call("create_api_key", name=SECRET, scopes="{read}", prefix="ck_test_abcd", key_hash="0" * 64)
     ben.call("set_cap", period="day", cap_micros=AMOUNT)
+    address = {"name": SECRET, "address": SECRET, "sealed": SECRET}
+    target = ben.call("add_notice_target", channel="webhook", idempotency_key=SECRET, **address)
+    message = ben.call("send_test_notice", target_id=target["target_id"])
     service("rollup_usage")
     things = {
         "p_account_id": ben.account_id,
@@ -84,6 +87,11 @@ def ben_things(ben: Person, service: Call, clock: Clock) -> dict[str, object]:
         "p_call_id": call["call_id"],
         "p_api_key_id": key["api_key_id"],
         "p_grant_id": 1,
+        "p_target_id": target["target_id"],
+        "p_message_id": message["message_id"],
+        "p_channel": "webhook",
+        "p_sealed": SECRET,
+        "p_choices": Jsonb({"debt": False}),
         "p_idempotency_key": SECRET,
     }
     event = {"operation": "call", "quantity": 60, "idempotency_key": new_key(), "account_id": ben.account_id}
