@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from credits_core import alerts, auto_reload, calls, fulfillment, holds, ledger, refunds, reversals
+from credits_core import alerts, auto_reload, calls, fulfillment, holds, ledger, reconcile, refunds, reversals
 from credits_core.db.port import SERVICE
 from credits_core.errors import CreditsError, LedgerDifference
 from credits_core.metrics import METRICS
@@ -82,6 +82,18 @@ def _detect_alerts(runtime: Runtime) -> Outcome:
     return alerts.detect_alerts(runtime.db, SERVICE)
 
 
+def _reconcile(runtime: Runtime) -> Outcome:
+    done = reconcile.run(runtime.db, runtime.stripe)
+    if done is None:
+        return {}
+    METRICS.gauge(
+        "reconciliation_differences",
+        "Differences the last reconciliation of this process found.",
+        done["found"],
+    )
+    return {"reconciliation_id": done["reconciliation_id"], "differences": done["found"]}
+
+
 def _verify(runtime: Runtime) -> Outcome:
     found = ledger.verify(runtime.db, SERVICE)
     differences = len(found["differences"])
@@ -114,6 +126,13 @@ JOBS: dict[str, Job] = {
         Job("holds", 30, 60, "frees reserved credits nobody captured or released in time", _expire_holds),
         Job("alerts", 30, 60, "tells account holders whose balance went below a level", _detect_alerts),
         Job("expire", 60, 60, "books grants that have expired", _expire),
+        Job(
+            "reconcile",
+            10,
+            600,
+            "compares our books with Stripe's: every day, and when somebody asks",
+            _reconcile,
+        ),
         Job("verify", 3600, 600, "recomputes every balance from the ledger", _verify),
     )
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from credits_core.errors import NotFound
 from credits_core.stripe_cards import Caller
-from credits_core.stripe_shapes import purchase_of
+from credits_core.stripe_shapes import SessionState, purchase_of, session_state
 from credits_core.stripe_states import (
     BalanceEntry,
     ChargeRecord,
@@ -111,7 +111,13 @@ class StripeMoney:
                 created=found["created"],
                 balance_transaction_id=found["balance_transaction"],
                 metadata=found["metadata"],
+                livemode=found["livemode"],
             )
+
+    def sessions(self, since: int, until: int | None = None) -> Iterator[SessionState]:
+        """Checkout pages opened in that time, newest first, paid or not."""
+        found = self._walk(lambda v1, p: v1.checkout.sessions.list(p), _between(since, until))
+        return (session_state(session) for session in found if session["mode"] == "payment")
 
     def refunds(self, since: int, until: int | None = None) -> Iterator[RefundState]:
         """Refunds made in that time, newest first."""
@@ -238,4 +244,5 @@ def _totals(
         created=charge["created"],
         refunds=refund_states,
         disputes=dispute_states,
+        balance_transaction_id=charge["balance_transaction"]["id"] if known else None,
     )

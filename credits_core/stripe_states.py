@@ -147,6 +147,7 @@ class ChargeTotals:
     created: int
     refunds: tuple[RefundState, ...]
     disputes: tuple[DisputeState, ...]
+    balance_transaction_id: str | None = None
 
     def as_sql(self) -> dict[str, Any]:
         """The `p_totals` of `converge_purchase`; `refund_id` is our row's, when the refund is one of ours."""
@@ -189,6 +190,7 @@ class ChargeRecord:
     created: int
     balance_transaction_id: str | None
     metadata: dict[str, str]
+    livemode: bool = False
 
 
 @dataclass(frozen=True)

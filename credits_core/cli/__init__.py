@@ -25,6 +25,7 @@ COMMANDS = {
     "catalog": ("catalog", "load a catalog of packages and prices"),
     "price": ("price", "show prices, or set one from now on"),
     "jobs": ("jobs", "list background jobs, or run one now"),
+    "reconcile": ("reconcile", "compare our books with Stripe's over a range; exit 1 when something differs"),
     "stripe-sync": ("stripe_sync", "create or update the Stripe products and prices of the catalog"),
     "local-db": ("local_db", "start the embedded database for other tools and print its address"),
 }

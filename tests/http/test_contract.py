@@ -23,6 +23,7 @@ from tests.http.conftest import BASE, FINANCE, HOLDER, SUPER, Api, TestClient
 from tests.http.money_answers import about_refunds, about_reloading
 from tests.http.test_inviting import about_inviting
 from tests.http.test_promotions import about_promotions
+from tests.http.test_reconciling import about_reconciling
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = ROOT / "supabase" / "migrations"
@@ -162,6 +163,7 @@ def answers(
         **about_promotions(holder, admin_api),
         **about_reloading(holder),
         **about_inviting(holder, admin_api, api(FINANCE)),
+        **about_reconciling(admin_api),
     }
 
 

@@ -39,6 +39,8 @@ SIGNED_IN = """
     _kept_cents _program_json _referral_json _referral_status
     _bucket_start _call_pays _days_covered _expiring _lasts _live_call _past_forecast _spend_model _spend_path
     _t_eight_in_ten _usage_cut _weekly_model
+    accept_difference begin_repair reconciliation_differences reconciliations start_reconciliation
+    _difference_json _reconciliation_json
 """
 SERVICE_ALONE = """
     authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
@@ -48,6 +50,7 @@ SERVICE_ALONE = """
     claim_deliveries finish_delivery tell_expiring
     claim_auto_reloads claim_refunds converge_purchase finish_auto_reload purchase_of_payment record_refund
     set_customer
+    claim_reconciliation fail_reconciliation finish_reconciliation finish_repair reconciliation_lookups stage_reconciliation
 """
 NOBODY = """
     _acting_for _add_price _api_key_json _apply_code _approve_refund _check_refund _claw_back _converge_dispute
@@ -64,6 +67,9 @@ NOBODY = """
     _referral_hold _referral_refusal _return_reward _reward_referral _rewards_left _take_reward
     _check_kinds _check_target_name _give_up _hold_back _judge_target _lock_target _retry_rules _sending_json
     _target_json _tell_purchase _tell_refund
+    _daily_reconciliation _find_charges _find_disputes _find_fees _find_payouts _find_refunds _find_uncredited _find_unpaid
+    _is_repaired _keep_entries _keep_fees _match_items _open_difference _paid_charges _reconciliation_totals _record_findings
+    _running_reconciliation
 """
 RIGHTS = {
     ("anon", "authenticated", "service_role"): EVERYBODY,
@@ -77,9 +83,10 @@ PUBLIC_TABLES = (
 )
 STAFF_TABLES = """
     alert_state audit_log campaigns expiry_notices jobs package_stripe provider_costs stripe_events
-    referral_codes referral_program referrals
+    referral_codes referral_program referrals reconciliation_differences reconciliations stripe_entries stripe_payouts
 """.split()
-CLOSED_TABLES = "api_keys notice_targets sessions".split()
+CLOSED_TABLES = "api_keys notice_targets reconciliation_items sessions".split()
+PUBLIC_TABLES = "catalogs notice_kinds operations packages plan_allowances plans price_components prices".split()
 
 
 def test_every_execute_right_is_one_that_was_meant(owner_sql: Callable[..., Rows]) -> None:
@@ -179,6 +186,29 @@ def test_no_role_of_the_api_writes_any_table(owner_sql: Callable[..., Rows]) -> 
     assert create == {"any": False}
 
 
+def reconcile_once(service: Call, clock: Clock) -> None:
+    """A payout without movements: one difference."""
+    number = {
+        "reconciliation_id": service("claim_reconciliation", livemode=False, daily_days=7)[
+            "reconciliation_id"
+        ]
+    }
+    at = int(clock.now.timestamp()) - 3600
+    payout = {
+        "id": "po_1",
+        "amount_cents": 5,
+        "currency": "usd",
+        "status": "paid",
+        "created": at,
+        "arrival_date": at,
+    }
+    entry = {"id": "txn_1", "category": "charge", "amount_cents": 5, "fee_cents": 0, "net_cents": 5, "currency": "usd",
+             "created": at, "available_on": at}  # fmt: skip
+    service("stage_reconciliation", kind="payout", items=[payout], **number)
+    service("stage_reconciliation", kind="entry", items=[entry], **number)
+    assert service("finish_reconciliation", **number)["found"] == 1
+
+
 def test_staff_tables_show_nothing_to_people(
     clock: Clock,
     holder: Callable[..., Person],
@@ -201,6 +231,7 @@ def test_staff_tables_show_nothing_to_people(
     terms = {"referrer_micros": 1, "referee_micros": 1, "min_purchase_cents": 1, "open_days": 1}
     service("set_referral_program", on=True, **terms)
     holder().call("claim_referral", code=anna.call("referral")["code"])
+    reconcile_once(service, clock)
     for table in STAFF_TABLES:
         for somebody, sees in [(anna, False), (finance, True)]:
             rows = as_person(somebody.identity, f"select to_jsonb(t) from credits.{table} as t")
