@@ -111,6 +111,23 @@ def finance_overview(
     return answer
 
 
+def usage_by_account(
+    db: Database,
+    identity: Identity,
+    *,
+    first: dt.date,
+    last: dt.date,
+    time_zone: str = "UTC",
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Answer:
+    """Usage of the next `limit` accounts (by number) by operation: items, next_cursor. A page may be empty. For staff."""
+    answer: Answer = db.call(
+        "usage_by_account", identity, **_days(first, last), time_zone=time_zone, limit=limit, cursor=cursor
+    )
+    return answer
+
+
 def margins(db: Database, identity: Identity, start: dt.datetime, end: dt.datetime) -> Answer:
     """Revenue, provider cost and margin by operation, from `start` to before `end`: rows. For staff.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +19,45 @@ def purchases(
     status: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
+    from_: datetime | None = None,
+    to: datetime | None = None,
 ) -> Answer:
-    """Purchases, newest first: items [purchase_id, status, credits_micros, bonus_micros, price_cents, ...], next_cursor."""
+    """Purchases, newest first, started from `from_` to before `to`: items [purchase_id, status, credits_micros, bonus_micros,
+    price_cents (what was to be paid, tax apart), list_price_cents, discount_cents, tax_cents, amount_total_cents, receipt_url,
+    invoice_url, terms_accepted_at, ...], next_cursor."""
     answer: Answer = db.call(
-        "purchases", identity, account_id=account_id, status=status, limit=limit, cursor=cursor
+        "purchases",
+        identity,
+        account_id=account_id,
+        status=status,
+        limit=limit,
+        cursor=cursor,
+        **{"from": from_},
+        to=to,
+    )
+    return answer
+
+
+def sales(
+    db: Database,
+    identity: Identity,
+    *,
+    livemode: bool,
+    first: date | None = None,
+    last: date | None = None,
+    time_zone: str = "UTC",
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Answer:
+    """Credited purchases of everybody from day `first` to day `last` of a time zone, newest first, like `purchases`. For staff."""
+    answer: Answer = db.call(
+        "sales",
+        identity,
+        livemode=livemode,
+        **{"from": first.isoformat() if first else None, "to": last.isoformat() if last else None},
+        time_zone=time_zone,
+        limit=limit,
+        cursor=cursor,
     )
     return answer
 

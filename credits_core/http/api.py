@@ -10,6 +10,7 @@ from credits_core.http import (
     admin,
     buying,
     docs,
+    exporting,
     figures,
     finance,
     inviting,
@@ -59,6 +60,7 @@ ROUTERS = (
     reloading.router,
     promotions.router,
     inviting.router,
+    exporting.router,
     vapi.router,
     operations.router,
 )

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from credits_core import calls
-from credits_core.auth.person import Person
 from pages.common import exports, paging, periods, session, tables, widgets
 from pages.common.formats import words
 
 session.guard(session.EVERYBODY)
 
 STATUSES = ("completed", "running", "canceled", "failed", "abandoned")
-COLUMNS = (
-    "call_id",
-    "operation",
-    "from",
-    "to",
-    "status",
-    "started_at",
-    "ended_at",
-    "duration_seconds",
-    "billed_seconds",
-    "charged_micros",
-    "ended_reason",
-    "transaction_id",
-)
 
 
-def filters() -> dict[str, Any]:
-    """The filters of the URL, as arguments of the database's list."""
+def filters() -> tuple[dict[str, Any], periods.Days]:
+    """The filters of the URL: arguments of the database's list, and the days."""
     with st.container(horizontal=True, vertical_alignment="center"):
         status = st.selectbox(
             "Status",
@@ -56,20 +40,17 @@ def filters() -> dict[str, Any]:
             width=280,
         )
         first, last = periods.choose(viewer, default="30d", with_all=True)
-    begin, end = periods.moments(viewer, first, last)
-    return {"status": status, "number": number.strip() or None if number else None, "from_": begin, "to": end}
-
-
-def export(person: Person) -> Iterable[Mapping[str, Any]]:
-    return paging.every(lambda **page: calls.calls(session.database(), person.identity, **page), **chosen)
+    return {"status": status, "number": number.strip() or None if number else None}, (first, last)
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()
 with widgets.page_header("Call log", "Every call, with its billed duration and its cost in credits."):
     toolbar = st.container()
-chosen = filters()
+chosen, days = filters()
 with toolbar:
-    exports.csv_button("Download CSV", "calls.csv", COLUMNS, session.later(export), key="export")
+    exports.menu("calls", viewer, days=days, key="export", **chosen)
+begin, end = periods.moments(viewer, *days)
+chosen |= {"from_": begin, "to": end}
 place = paging.cursor(f"calls {chosen}")
 answer = calls.calls(session.database(), person.identity, **chosen, limit=paging.PAGE, cursor=place)
 rows = answer["items"]

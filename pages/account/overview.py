@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 import streamlit as st
 
 from credits_core import analytics, calls, purchases
-from credits_core.auth.person import Person
 from pages.common import balance, charts, exports, session, tables, widgets
 from pages.common.formats import Viewer, plotted, words
 from pages.common.periods import last_days
 
 session.guard(session.EVERYBODY)
 
-USAGE = ("day", "operation", "name", "events", "charged_micros")
 SPANS = {"7d": 7, "14d": 14, "30d": 30}
-
-
-def export(days: int, viewer: Viewer, person: Person) -> Iterable[Mapping[str, Any]]:
-    first, last = last_days(viewer, days)
-    usage = analytics.usage_analytics(
-        session.database(),
-        person.identity,
-        first=first,
-        last=last,
-        group_by="day_operation",
-        time_zone=viewer.zone_name,
-    )
-    return usage["rows"]
 
 
 @st.fragment
@@ -54,14 +35,8 @@ def spend() -> None:
                 )
                 or "30d"
             )
-            exports.csv_button(
-                "CSV",
-                "usage.csv",
-                USAGE,
-                session.later(functools.partial(export, SPANS[span], viewer)),
-                key="usage_csv",
-            )
-        first, last = last_days(viewer, SPANS[span])
+            first, last = last_days(viewer, SPANS[span])
+            exports.menu("usage", viewer, days=(first, last), key="usage_export")
         usage = analytics.usage_analytics(
             session.database(),
             person.identity,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from credits_core import ledger
-from credits_core.auth.person import Person
 from pages.common import exports, paging, periods, session, tables, widgets
 from pages.common.explain import explain_dialog, table_key
 from pages.common.formats import words
@@ -16,26 +14,10 @@ from pages.common.formats import words
 session.guard(session.EVERYBODY)
 
 KINDS = ("use", "purchase", "bonus", "grant", "adjustment", "reversal", "refund", "expiry", "debt_recovery")
-COLUMNS = (
-    "transaction_id",
-    "created_at",
-    "occurred_at",
-    "kind",
-    "amount_micros",
-    "posted_after_micros",
-    "operation",
-    "quantity",
-    "reason",
-    "actor",
-    "idempotency_key",
-    "reverses",
-    "purchase_id",
-    "call_id",
-)
 
 
-def filters() -> dict[str, Any]:
-    """The filters of the URL, as arguments of the database's list."""
+def filters() -> tuple[dict[str, Any], periods.Days]:
+    """The filters of the URL: arguments of the database's list, and the days."""
     with st.container(horizontal=True, vertical_alignment="center"):
         kind = st.selectbox(
             "Kind",
@@ -59,14 +41,7 @@ def filters() -> dict[str, Any]:
             width=280,
         )
         first, last = periods.choose(viewer, default="30d", with_all=True)
-    begin, end = periods.moments(viewer, first, last)
-    return {"kind": kind, "search": search.strip() or None if search else None, "from_": begin, "to": end}
-
-
-def export(person: Person) -> Iterable[Mapping[str, Any]]:
-    return paging.every(
-        lambda **page: ledger.transactions(session.database(), person.identity, **page), **chosen
-    )
+    return {"kind": kind, "search": search.strip() or None if search else None}, (first, last)
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()
@@ -74,9 +49,11 @@ with widgets.page_header(
     "Transactions", "Every change of your balance. Select one to see how its amount came about."
 ):
     toolbar = st.container()
-chosen = filters()
+chosen, days = filters()
 with toolbar:
-    exports.csv_button("Download CSV", "transactions.csv", COLUMNS, session.later(export), key="export")
+    exports.menu("transactions", viewer, days=days, key="export", **chosen)
+begin, end = periods.moments(viewer, *days)
+chosen |= {"from_": begin, "to": end}
 place = paging.cursor(f"transactions {chosen}")
 answer = ledger.transactions(session.database(), person.identity, **chosen, limit=paging.PAGE, cursor=place)
 rows = answer["items"]

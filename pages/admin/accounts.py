@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 import streamlit as st
 
 from credits_core import accounts, analytics
-from credits_core.auth.person import Person
 from pages.common import adjusting, exports, paging, session, tables, widgets
 from pages.common.account_parts import PARTS
 from pages.common.formats import words
 
 session.guard(session.ADMIN)
-
-COLUMNS = (
-    "account_id",
-    "name",
-    "email",
-    "role",
-    "available_micros",
-    "held_micros",
-    "debt_micros",
-    "total_purchased_micros",
-    "total_used_micros",
-    "last_activity_at",
-    "created_at",
-    "is_demo",
-)
 
 
 def show_list() -> None:
@@ -46,13 +27,8 @@ def show_list() -> None:
     )
     search = (search or "").strip() or None
 
-    def export(person: Person) -> Iterable[Mapping[str, Any]]:
-        return paging.every(
-            lambda **page: accounts.accounts_list(session.database(), person.identity, **page), search=search
-        )
-
     with toolbar:
-        exports.csv_button("Download CSV", "accounts.csv", COLUMNS, session.later(export), key="export")
+        exports.menu("accounts", viewer, key="export", search=search)
     place = paging.cursor(f"accounts {search}")
     answer = accounts.accounts_list(
         session.database(), person.identity, search=search, limit=paging.PAGE, cursor=place

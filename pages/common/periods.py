@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.common.formats import Viewer
 
+Days = tuple[dt.date | None, dt.date | None]
 PERIODS = {"7d": 7, "30d": 30, "90d": 90}
 LABELS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "All time", "custom": "Custom"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -15,9 +14,6 @@ from pages.common.formats import Viewer, plotted, plotted_money
 
 session.guard(session.FINANCE)
 
-SALES = ("day", "currency", "package", "name", "purchases", "total_cents")
-USAGE = ("day", "operation", "name", "events", "charged_micros")
-
 
 def figures(person: Person) -> dict[str, Any]:
     return analytics.finance_overview(
@@ -28,14 +24,6 @@ def figures(person: Person) -> dict[str, Any]:
         last=last,
         time_zone=viewer.zone_name,
     )
-
-
-def export_sales(person: Person) -> Iterable[Mapping[str, Any]]:
-    return figures(person)["sales"]["rows"]
-
-
-def export_usage(person: Person) -> Iterable[Mapping[str, Any]]:
-    return figures(person)["usage"]["rows"]
 
 
 def against(change: float | None) -> tuple[str | None, str]:
@@ -98,7 +86,7 @@ def sales_cards(overview: dict[str, Any], viewer: Viewer) -> None:
             )
         else:
             with toolbar():
-                exports.csv_button("CSV", "sales.csv", SALES, session.later(export_sales), key="sales_csv")
+                exports.menu("sales", viewer, days=(first, last), key="sales_export")
             currency = sales["currencies"][0]["currency"]
             charts.draw(
                 charts.stacked_days(
@@ -134,7 +122,7 @@ def usage_cards(overview: dict[str, Any], viewer: Viewer) -> None:
             )
         else:
             with toolbar():
-                exports.csv_button("CSV", "usage.csv", USAGE, session.later(export_usage), key="usage_csv")
+                exports.menu("usage_by_day", viewer, days=(first, last), key="usage_export")
             charts.draw(
                 charts.stacked_days(
                     overview["days"], charts.usage_series(usage), dark=viewer.dark, unit=" credits"
@@ -157,11 +145,13 @@ def usage_cards(overview: dict[str, Any], viewer: Viewer) -> None:
 
 
 def top_accounts(overview: dict[str, Any], viewer: Viewer) -> None:
-    with widgets.card("Heaviest users"):
+    with widgets.card("Heaviest users") as toolbar:
         rows = overview["top_accounts"]
         if not rows:
             widgets.empty("Nobody used anything in these days", "Choose a longer period.")
             return
+        with toolbar():
+            exports.menu("usage_by_account", viewer, days=(first, last), key="accounts_export")
         (
             tables.Table(rows, viewer)
             .text("Account", "name")

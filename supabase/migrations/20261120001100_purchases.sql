@@ -26,6 +26,10 @@ create table credits.purchases (
   customer_id       text,
   card_fingerprint  text,            -- Stripe's name for the card, the same in all its payments
   receipt_url       text,
+  invoice_url       text,                           -- Stripe's page of the invoice, where one was made
+  invoice_pdf_url   text,
+  terms_url         text,                           -- the terms that the buyer accepted on the payment page
+  terms_accepted_at timestamptz,
   amount_total_cents bigint,
   tax_cents         bigint,
   discount_cents    bigint,
@@ -54,6 +58,9 @@ language sql stable set search_path = '' as $$
     'credits_micros', p.credits_micros, 'bonus_micros', p.bonus_micros, 'price_cents', p.price_cents, 'list_price_cents', p.list_price_cents, 'promo_code', p.promo_code, 'currency', p.currency,
     'flow', p.flow, 'livemode', p.livemode, 'stripe_price_id', p.stripe_price_id, 'session_id', p.session_id,
     'payment_intent_id', p.payment_intent_id, 'url', p.url, 'client_secret', p.client_secret, 'receipt_url', p.receipt_url,
+    'invoice_url', p.invoice_url, 'invoice_pdf_url', p.invoice_pdf_url, 'terms_url', p.terms_url,
+    'terms_accepted_at', credits._iso(p.terms_accepted_at), 'tax_cents', p.tax_cents,
+    'discount_cents', p.list_price_cents - p.price_cents + coalesce(p.discount_cents, 0),
     'review_reason', p.review_reason, 'failure_reason', p.failure_reason, 'amount_total_cents', p.amount_total_cents,
     'created_at', credits._iso(p.created_at), 'credited_at', credits._iso(p.credited_at),
     'transaction_id', p.account_id || '-' || p.transaction_seq,
@@ -154,7 +161,8 @@ $$;
 
 -- One function for return page, webhook and poll: brings a purchase to where Stripe says it is; credits it once.
 -- p_session: session_id, purchase_id, status, payment_status, mode, currency, amount_subtotal, amount_total, amount_tax,
--- amount_discount, price_id, payment_intent_id, customer_id, card_fingerprint, receipt_url, livemode.
+-- amount_discount, price_id, payment_intent_id, customer_id, card_fingerprint, receipt_url, invoice_url, invoice_pdf_url, terms_url
+-- (if the buyer accepted terms), livemode.
 -- Security definer: only functions write the ledger and purchases.
 create function credits.fulfill_purchase(p_session jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -199,6 +207,11 @@ begin
     customer_id = coalesce(p_session ->> 'customer_id', customer_id),
     receipt_url = coalesce(p_session ->> 'receipt_url', receipt_url),
     card_fingerprint = coalesce(p_session ->> 'card_fingerprint', card_fingerprint),
+    invoice_url = coalesce(p_session ->> 'invoice_url', invoice_url),
+    invoice_pdf_url = coalesce(p_session ->> 'invoice_pdf_url', invoice_pdf_url),
+    terms_url = coalesce(p_session ->> 'terms_url', terms_url),
+    terms_accepted_at = case when p_session ->> 'terms_url' is not null then coalesce(terms_accepted_at, credits._now())
+                             else terms_accepted_at end,
     amount_total_cents = coalesce((p_session ->> 'amount_total')::bigint, amount_total_cents),
     tax_cents = coalesce((p_session ->> 'amount_tax')::bigint, tax_cents),
     discount_cents = coalesce((p_session ->> 'amount_discount')::bigint, discount_cents)
@@ -341,9 +354,10 @@ begin
   return jsonb_build_object('items', v_items);
 end $$;
 
--- Newest first; the cursor is the id of the last one.
+-- Newest first, by the moment they were started; the cursor is the id of the last one.
 create function credits.purchases(
-  p_account_id bigint default null, p_status text default null, p_limit int default 50, p_cursor text default null
+  p_account_id bigint default null, p_status text default null, p_limit int default 50, p_cursor text default null,
+  p_from timestamptz default null, p_to timestamptz default null
 ) returns jsonb language plpgsql stable set search_path = '' as $$
 declare
   v_account bigint := credits._account(p_account_id, 'read');
@@ -361,6 +375,7 @@ begin
   with page as (
     select p, row_number() over (order by p.created_at desc, p.id desc) as n from credits.purchases as p
      where p.account_id = v_account and (p_status is null or p.status = p_status)
+       and (p_from is null or p.created_at >= p_from) and (p_to is null or p.created_at < p_to)
        and (v_after.id is null or (p.created_at, p.id) < (v_after.created_at, v_after.id))
      order by p.created_at desc, p.id desc limit v_size + 1)
   select coalesce(jsonb_agg(credits._purchase_json(p) order by n) filter (where n <= v_size), '[]'),
@@ -373,7 +388,7 @@ revoke execute on all functions in schema credits from public;
 grant execute on function
   credits._purchase_json(credits.purchases), credits._purchase_answer(credits.purchases, boolean),
   credits.create_purchase(text, boolean, text, bigint, text, bigint, text), credits.purchase_status(text), credits.purchase(uuid),
-  credits.purchases(bigint, text, int, text)
+  credits.purchases(bigint, text, int, text, timestamptz, timestamptz)
 to authenticated, service_role;
 grant execute on function
   credits.open_purchase(uuid, text, text, text, text, timestamptz), credits.fulfill_purchase(jsonb),

@@ -15,8 +15,7 @@ from credits_core import fulfillment
 from credits_core.db.port import Identity
 from credits_core.db.psycopg_transport import PsycopgDatabase
 from credits_core.errors import DatabaseUnavailable
-from credits_core.runtime import Runtime
-from pages.common import charts, session
+from pages.common import charts
 
 from .conftest import Browser, texts
 
@@ -211,18 +210,19 @@ def test_a_phone_gets_the_columns_that_fit(browser: Browser, holder: Identity) -
     assert list(browser.open("account/calls.py").dataframe[0].value) == ["Started", "To", "Billed", "Cost"]
 
 
-def test_exports_hold_the_whole_result_and_ask_who_is_there(
-    browser: Browser, holder: Identity, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pages.common import exports
-
-    made: list[Callable[[], Any]] = []
-    monkeypatch.setattr(exports, "csv_button", lambda label, name, fields, rows, *, key: made.append(rows))
-    browser.open("account/transactions.py")
-    assert [row["kind"] for row in made[-1]()] == ["use", "use", "use", "purchase"]
-    runtime.sessions.end(next(iter(session.cookies().values())), everywhere=True)
-    with pytest.raises(Exception, match="sign in again"):
-        list(made[-1]())
+def test_the_menu_of_files_has_the_filters_of_the_page(browser: Browser, holder: Identity) -> None:
+    """G7: the whole of what is shown, whatever page of it: filters and days travel to the file, times are the viewer's."""
+    tab = browser.open(
+        "account/transactions.py", zone="Asia/Kolkata", kind="Use", q="call & more", period="All time"
+    )
+    shown = texts(tab)
+    for format in ("csv", "xlsx", "parquet"):
+        assert (
+            f'href="/auth/export/transactions?format={format}&amp;time_zone=Asia%2FKolkata&amp;kind=use'
+            '&amp;search=call+%26+more"' in shown
+        )
+    days = texts(browser.open("account/calls.py", period="7 days", number='4"><script>'))
+    assert "&amp;from=20" in days and "&amp;to=20" in days and "&amp;number=4%22%3E%3Cscript%3E" in days
 
 
 def test_the_return_page_credits_and_shows_the_new_balance(

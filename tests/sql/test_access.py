@@ -26,6 +26,8 @@ SIGNED_IN = """
     auto_reload campaigns create_campaign customer decide_refund refund_preview refunds request_refund
     set_auto_reload switch_auto_reload switch_campaign
     live_calls run_out_forecast usage_report
+    sales statement statements usage_by_account
+    _posted_before _statement_month _statement_movements _statement_payments
     _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
     _attempt_of_message_json _message_json
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error

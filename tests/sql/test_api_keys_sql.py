@@ -27,10 +27,8 @@ OPENS = {
     "read": """
         account_detail account_overview alerts auto_reload balance balance_as_of call call_by_key calls check_use explain hold
         limits me
-        purchase purchase_status purchase_quote purchases referral refunds transactions unread_alerts usage_analytics
-        purchase purchase_status purchase_quote purchases refunds transactions unread_alerts usage_analytics
-        live_calls run_out_forecast usage_report
-    deliveries delivery notice_settings
+        purchase purchase_status purchase_quote purchases referral refunds statement statements transactions unread_alerts
+        usage_analytics live_calls run_out_forecast usage_report deliveries delivery notice_settings
     """,
     "use": "check_use end_call heartbeat purchase_quote start_call use use_batch",
     "hold": "capture_hold check_use extend_hold place_hold purchase_quote release_hold",

@@ -1,0 +1,115 @@
+"""The columns of every table that can be exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from credits_core.exports import Column
+
+
+def _credits(*names: str) -> list[Column]:
+    """Columns of amounts: `available` of the field `available_micros`."""
+    return [Column(f"{name}_credits", "credits", f"{name}_micros") for name in names]
+
+
+_MONEY = (
+    Column("currency"),
+    Column("list_price", "money", "list_price_cents"),
+    Column("discount", "money", "discount_cents"),
+    Column("tax", "money", "tax_cents"),
+    Column("total", "money", "amount_total_cents"),
+)
+_PURCHASE = (
+    Column("purchase_id"),
+    Column("created_at", "time"),
+    Column("credited_at", "time"),
+    Column("status"),
+    Column("package"),
+    Column("package_name"),
+    *_credits("credits", "bonus"),
+    Column("price", "money", "price_cents"),
+    *_MONEY,
+    Column("promo_code"),
+    Column("transaction_id"),
+    Column("receipt_url"),
+    Column("invoice_url"),
+)
+_USAGE = (
+    Column("day", "day"),
+    Column("operation"),
+    Column("name"),
+    Column("events", "count"),
+    *_credits("charged"),
+)
+
+COLUMNS: Mapping[str, tuple[Column, ...]] = {
+    "transactions": (
+        Column("transaction_id"),
+        Column("created_at", "time"),
+        Column("occurred_at", "time"),
+        Column("kind"),
+        *_credits("amount", "posted_after"),
+        Column("operation"),
+        Column("quantity", "number"),
+        Column("paid_by"),
+        Column("reason"),
+        Column("actor"),
+        Column("idempotency_key"),
+        Column("reverses"),
+        Column("purchase_id"),
+        Column("call_id", "count"),
+        Column("metadata"),
+    ),
+    "calls": (
+        Column("call_id", "count"),
+        Column("operation"),
+        Column("from"),
+        Column("to"),
+        Column("status"),
+        Column("started_at", "time"),
+        Column("ended_at", "time"),
+        Column("duration_seconds", "number"),
+        Column("billed_seconds", "number"),
+        *_credits("charged"),
+        Column("ended_reason"),
+        Column("transaction_id"),
+    ),
+    "purchases": _PURCHASE,
+    "usage": _USAGE,
+    "statement": (
+        Column("month"),
+        Column("line"),
+        Column("kind"),
+        Column("operation"),
+        Column("description"),
+        Column("count", "count"),
+        Column("quantity", "number"),
+        *_credits("amount"),
+        *_MONEY,
+        Column("credited_at", "time"),
+        Column("receipt_url"),
+        Column("invoice_url"),
+    ),
+    "accounts": (
+        Column("account_id", "count"),
+        Column("name"),
+        Column("email"),
+        Column("role"),
+        *_credits("available", "held", "debt", "total_purchased", "total_used"),
+        Column("last_activity_at", "time"),
+        Column("created_at", "time"),
+        Column("is_demo", "flag"),
+    ),
+    "sales": (Column("account_id", "count"), Column("email"), *_PURCHASE),
+    "usage_by_day": _USAGE,
+    "usage_by_account": (
+        Column("account_id", "count"),
+        Column("name"),
+        Column("email"),
+        Column("operation"),
+        Column("operation_name"),
+        Column("events", "count"),
+        Column("quantity", "number"),
+        *_credits("charged", "rated"),
+    ),
+}
