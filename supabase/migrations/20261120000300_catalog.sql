@@ -234,6 +234,7 @@ begin
                                coalesce((v_row ->> 'minimum_charge_micros')::bigint, 0), v_from);
   end loop;
   perform credits._load_plans(v_code, p_catalog -> 'plans');
+  perform credits._load_subscription_plans(v_code, p_catalog -> 'subscriptions');
   if v_first then perform credits._audit('load_catalog', null, jsonb_build_object('catalog', v_code)); end if;
   return jsonb_build_object('catalog', v_code, 'first_load', v_first);
 end $$;

@@ -14,7 +14,7 @@ create table credits.purchases (
   price_cents       bigint not null check (price_cents > 0),  -- what is to be paid: the list price less a code's discount
   promo_code        text,
   currency          text not null,
-  flow              text not null check (flow in ('checkout', 'payment_intent')),
+  flow              text not null check (flow in ('checkout', 'payment_intent', 'subscription')),
   livemode          boolean not null,
   status            text not null default 'created'
                     check (status in ('created', 'open', 'processing', 'credited', 'expired', 'failed', 'review')),
@@ -41,6 +41,11 @@ create table credits.purchases (
   expires_at        timestamptz,
   credited_at       timestamptz,
   polled_at         timestamptz,     -- when Stripe was last asked by the poll
+  subscription_id   uuid,            -- a paid period of a subscription: its invoice, its time, and until when its credits last
+  invoice_id        text unique,
+  period_start      timestamptz,
+  period_end        timestamptz,
+  credits_expire_at timestamptz,
   unique (account_id, idempotency_key)
 );
 create unique index purchases_by_account on credits.purchases (account_id, created_at, id);
@@ -249,15 +254,18 @@ declare
   a       credits.accounts := credits._open_ledger(p.account_id);
   v_row   credits.transactions;
   v_grant credits.grants;
-  v_seq   bigint := a.seq + 1;
+  v_seq   bigint;
 begin
+  if p.subscription_id is not null then a := credits._roll_over(a, p); end if;
+  v_seq := a.seq + 1;
   v_row.purchase_id := p.id;
   v_row.actor := 'service';
   v_row.reason := p.name;
   v_grant.purchase_id := p.id;
   v_grant.currency := p.currency;
-  v_grant.source := 'purchase';
+  v_grant.source := case when p.subscription_id is null then 'purchase' else 'subscription' end;
   v_grant.is_promotional := false;
+  v_grant.expires_at := p.credits_expire_at;
   v_grant.granted_micros := p.credits_micros;
   v_grant.cost_cents := p.price_cents;
   a.purchased_micros := a.purchased_micros + p.credits_micros + p.bonus_micros;

@@ -9,7 +9,8 @@ from tests.sql.conftest import Call, Clock, Person, Rows
 
 # Execute rights. Functions for people check roles and ownership themselves: tested in test_roles.py and test_isolation.py.
 EVERYBODY = """
-    health packages plans pricing
+    health packages plans pricing subscription_plans
+    _allowances_of _price_of_plan
     _actor _affordable _billed _claims _components _is_staff _iso _now _page_size _price_at _quantity_ok
     _raise _rate _rate_price _require _role _round _user_id
 """
@@ -28,6 +29,8 @@ SIGNED_IN = """
     live_calls run_out_forecast usage_report
     sales statement statements usage_by_account
     _posted_before _statement_month _statement_movements _statement_payments
+    create_subscription request_subscription_change subscription
+    _change_terms _choice _left_of_subscription _subscription_json
     _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
     _attempt_of_message_json _message_json
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
@@ -53,8 +56,13 @@ SERVICE_ALONE = """
     claim_auto_reloads claim_refunds converge_purchase finish_auto_reload purchase_of_payment record_refund
     set_customer
     claim_reconciliation fail_reconciliation finish_reconciliation finish_repair reconciliation_lookups stage_reconciliation
+    fail_subscription finish_subscription_change invoices_credited open_subscription set_subscription_price
+    settle_invoice subscriptions_to_poll sync_subscription
 """
 NOBODY = """
+    _begin_month _close_subscription _end_of_grant _invoice_mismatch _invoice_waits _keep_of_grant
+    _load_subscription_plans _period_paid _renewal_grace _request_json _roll_over _subscription_changed
+    _subscription_mismatch _subscription_of _switch_allowances _tell_changes
     _acting_for _add_price _api_key_json _apply_code _approve_refund _check_refund _claw_back _converge_dispute
     _converge_refund _dispute_is_short _draw_purchase _follow_redemption _open_attempt _purchase_terms _recover_debt
     _replayed_purchase _return_recovered _share_of_purchase _undo _append_only _apply_gates _audit _batch_result
@@ -81,14 +89,14 @@ RIGHTS = {
 }
 # Tables that anybody may read, those whose rows only staff see, and those nobody reads at all; all others show people their own.
 PUBLIC_TABLES = (
-    "catalogs notice_kinds operations packages plan_allowances plans price_components prices".split()
-)
+    "catalogs notice_kinds operations packages plan_allowances plans price_components prices subscription_plans"
+    " subscription_prices"
+).split()
 STAFF_TABLES = """
     alert_state audit_log campaigns expiry_notices jobs package_stripe provider_costs stripe_events
     referral_codes referral_program referrals reconciliation_differences reconciliations stripe_entries stripe_payouts
 """.split()
 CLOSED_TABLES = "api_keys notice_targets reconciliation_items sessions".split()
-PUBLIC_TABLES = "catalogs notice_kinds operations packages plan_allowances plans price_components prices".split()
 
 
 def test_every_execute_right_is_one_that_was_meant(owner_sql: Callable[..., Rows]) -> None:

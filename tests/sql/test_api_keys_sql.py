@@ -25,10 +25,10 @@ SCOPES = ("read", "use", "hold", "purchase")
 # for people, or for keys of administrators.
 OPENS = {
     "read": """
-        account_detail account_overview alerts auto_reload balance balance_as_of call call_by_key calls check_use explain hold
-        limits me
-        purchase purchase_status purchase_quote purchases referral refunds statement statements transactions unread_alerts
-        usage_analytics live_calls run_out_forecast usage_report deliveries delivery notice_settings
+        account_detail account_overview alerts auto_reload balance balance_as_of call call_by_key calls check_use
+        deliveries delivery explain hold limits live_calls me notice_settings purchase purchase_quote purchase_status
+        purchases referral refunds run_out_forecast statement statements subscription transactions unread_alerts
+        usage_analytics usage_report
     """,
     "use": "check_use end_call heartbeat purchase_quote start_call use use_batch",
     "hold": "capture_hold check_use extend_hold place_hold purchase_quote release_hold",

@@ -70,6 +70,27 @@ OPERATIONS = {
 PLANS = [("free", "api_request", 100), ("pro", "api_request", 5_000), ("team", "api_request", 50_000)]
 
 
+# subscription plans: code, name, interval, cents, credits each period, roll-over cap, allowances
+SUBSCRIPTIONS = {
+    "voice": [
+        ("monthly_20", "Monthly 20", "month", 2000, "22", "22", None),
+        ("monthly_50", "Monthly 50", "month", 5000, "57.5", "57.5", None),
+    ],
+    "ai_services": [
+        ("solo", "Solo", "month", 1900, "200", "100", None),
+        ("growth", "Growth", "month", 7900, "900", "900", None),
+    ],
+    "recruitment": [
+        ("team", "Team", "month", 4500, "600", "600", None),
+        ("agency", "Agency", "month", 15000, "2400", "2400", None),
+    ],
+    "metered_plan": [
+        ("pro", "Pro", "month", 2900, "500", None, "pro"),
+        ("team", "Team", "month", 19900, "5000", "5000", "team"),
+    ],
+}
+
+
 def package_row(package: dict[str, Any]) -> tuple[object, ...]:
     fields = ("code", "name", "credits_micros", "bonus_micros", "price_cents", "popular", "cents_per_credit")
     return tuple(package[field] for field in fields)
@@ -120,6 +141,21 @@ def test_plans_are_those_of_the_owners_table(catalog: Call, database: Any) -> No
         assert (name, found) == (name, PLANS if name == "metered_plan" else [])
 
 
+def test_subscription_plans_are_those_of_the_table(catalog: Call, database: Any) -> None:
+    """A11: every catalog offers some; visible before anybody signs in."""
+    for name, plans in SUBSCRIPTIONS.items():
+        catalog(name)
+        offer = database.call("subscription_plans", ANONYMOUS)
+        assert (offer["catalog"], offer["currency"]) == (name, "usd")
+        assert [
+            (p["code"], p["name"], p["interval"], p["price_cents"], p["credits_micros"],
+             p["rollover_cap_micros"], p["plan"]) for p in offer["plans"]
+        ] == [
+            (code, title, interval, cents, micros(credits), cap and micros(cap), plan)
+            for code, title, interval, cents, credits, cap, plan in plans
+        ]  # fmt: skip
+
+
 def test_calls_are_billed_by_the_started_minute_unless_set_otherwise(catalog: Call, database: Any) -> None:
     """C1, C2: increments 60/60 for everything priced by time; nothing else has increments or free units."""
     for name in OPERATIONS:
@@ -132,7 +168,7 @@ def test_calls_are_billed_by_the_started_minute_unless_set_otherwise(catalog: Ca
 
 
 def catalog_tables(owner_sql: Callable[..., Rows]) -> list[Rows]:
-    tables = ("catalogs", "packages", "operations", "prices", "price_components")
+    tables = ("catalogs", "packages", "operations", "prices", "price_components", "subscription_plans")
     return [owner_sql(f"select to_jsonb(t) as row from credits.{table} as t order by t") for table in tables]
 
 
