@@ -108,7 +108,8 @@ end $$;
 
 -- One function for return page, webhook and poll: takes in an invoice. p_invoice: invoice_id, subscription_id, status, customer_id,
 -- currency, subtotal_cents, tax_cents, discount_cents, total_cents, amount_paid_cents, amount_due_cents, price_id, quantity,
--- period_start and _end (seconds), billing_reason, url, receipt_url, attempt_count, next_attempt, payment_intent_id, metadata, livemode.
+-- period_start and _end (seconds), billing_reason, url, receipt_url, attempt_count, next_attempt, payment_intent_id,
+-- card_fingerprint, metadata, livemode, created.
 create function credits.settle_invoice(p_invoice jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -129,11 +130,11 @@ begin
   select max(period_end) into v_latest from credits.purchases where subscription_id = s.id and status = 'credited';
   insert into credits.purchases as x
     (account_id, idempotency_key, catalog, name, credits_micros, bonus_micros, list_price_cents, price_cents, currency, flow, livemode,
-     status, stripe_price_id, payment_intent_id, customer_id, receipt_url, amount_total_cents, tax_cents, discount_cents,
+     status, stripe_price_id, payment_intent_id, customer_id, card_fingerprint, receipt_url, amount_total_cents, tax_cents, discount_cents,
      review_reason, created_at, opened_at, credited_at, subscription_id, invoice_id, period_start, period_end, credits_expire_at)
   select s.account_id, 'invoice-' || gen_random_uuid(), k.catalog, k.name || ' plan', k.credits_micros, 0, k.price_cents, k.price_cents,
          k.currency, 'subscription', s.livemode, case when v_why is null then 'credited' else 'review' end, k.price_id,
-         p_invoice ->> 'payment_intent_id', p_invoice ->> 'customer_id', coalesce(p_invoice ->> 'receipt_url', p_invoice ->> 'url'),
+         p_invoice ->> 'payment_intent_id', p_invoice ->> 'customer_id', p_invoice ->> 'card_fingerprint', coalesce(p_invoice ->> 'receipt_url', p_invoice ->> 'url'),
          (p_invoice ->> 'total_cents')::bigint, (p_invoice ->> 'tax_cents')::bigint, (p_invoice ->> 'discount_cents')::bigint,
          v_why, v.now, v.now, case when v_why is null then v.now end, s.id, p_invoice ->> 'invoice_id', v.starts_at, v.ends_at,
          -- an invoice taken in late gives credits that can still be used
@@ -146,9 +147,12 @@ begin
     stripe_price_id = excluded.stripe_price_id, credits_expire_at = excluded.credits_expire_at
    returning * into p;
   if p.status = 'credited' then
+    perform credits._lock_with_referrer(p.account_id);
     update credits.purchases set transaction_seq = credits._credit_purchase(p) where id = p.id returning * into p;
     perform credits._period_paid(s, k, p, p_invoice);
+    perform credits._follow_referral(p);
   end if;
+  if p.status = 'review' or s.paid_until is null then perform credits._tell_purchase(p, 'open'); end if;
   return credits._purchase_answer(p, p.status = 'credited');
 end $$;
 
@@ -193,10 +197,10 @@ begin
   end if;
   perform credits._subscription_changed(s, v_what, jsonb_build_object(
     'purchase_id', p.id, 'invoice_id', p.invoice_id, 'period_start', credits._iso(p.period_start), 'period_end', credits._iso(p.period_end)));
-  perform credits._tell(s.account_id, case when v_first then 'purchase_credited' else 'subscription_renewed' end, jsonb_build_object(
-    'purchase_id', p.id, 'name', p.name, 'plan', k.name, 'credits_micros', p.credits_micros, 'bonus_micros', 0,
-    'price_cents', p.price_cents, 'amount_total_cents', p.amount_total_cents, 'currency', p.currency,
-    'period_end', credits._iso(p.period_end), 'receipt_url', p.receipt_url), p.id::text);
+  if v_first then return; end if;  -- told as a purchase
+  perform credits._tell(s.account_id, 'subscription_renewed', jsonb_build_object(
+    'purchase_id', p.id, 'plan', k.name, 'credits_micros', p.credits_micros, 'amount_cents', p.amount_total_cents,
+    'currency', p.currency, 'period_end', credits._iso(p.period_end), 'receipt_url', p.receipt_url), p.id::text);
 end $$;
 
 -- An invoice that is not paid (any more). Told once for every attempt that failed.
@@ -214,7 +218,7 @@ begin
         'invoice_id', i ->> 'invoice_id', 'attempt', (i ->> 'attempt_count')::int));
       perform credits._tell(s.account_id, 'subscription_payment_failed', jsonb_build_object(
         'plan', (select name from credits.subscription_prices where price_id = s.price_id), 'pay_url', i ->> 'url',
-        'amount_due_cents', (i ->> 'amount_due_cents')::bigint, 'currency', s.currency,
+        'amount_cents', (i ->> 'amount_due_cents')::bigint, 'currency', s.currency,
         'next_attempt_at', credits._iso(to_timestamp((i ->> 'next_attempt')::bigint))),
         (i ->> 'invoice_id') || '-' || (i ->> 'attempt_count'));
     end if;
