@@ -128,6 +128,7 @@ begin
   rolled as (
     select account_id, sum(charged_micros)::bigint as charged, sum(events)::bigint as events
       from credits.usage_rollup group by account_id),
+  by_day as (select account_id, sum(charged_micros)::bigint as charged, sum(events)::bigint as events from credits.usage_days group by 1),
   seen as (  -- what the rollup says it has seen
     select t.account_id, sum(-t.amount_micros)::bigint as charged,
            sum(case t.kind when 'reversal' then -1 else 1 end)::bigint as events
@@ -140,7 +141,7 @@ begin
     select a.id as account_id, c.what, c.expected, c.actual from credits.accounts as a
       left join ledger on ledger.account_id = a.id left join lots on lots.account_id = a.id
       left join holds on holds.account_id = a.id left join latest on latest.account_id = a.id
-      left join rolled on rolled.account_id = a.id left join seen on seen.account_id = a.id
+      left join rolled on rolled.account_id = a.id left join seen on seen.account_id = a.id left join by_day on by_day.account_id = a.id
      cross join lateral (values
        ('posted balance against the sum of transactions', coalesce(ledger.posted, 0), a.posted_micros),
        ('posted balance against the last transaction', coalesce(latest.posted_after_micros, 0), a.posted_micros),
@@ -151,14 +152,22 @@ begin
        ('total used', coalesce(ledger.used, 0), a.used_micros),
        ('total purchased', coalesce(ledger.purchased, 0), a.purchased_micros),
        ('rolled up usage', coalesce(seen.charged, 0), coalesce(rolled.charged, 0)),
-       ('number of rolled up uses', coalesce(seen.events, 0), coalesce(rolled.events, 0))) as c (what, expected, actual)
+       ('number of rolled up uses', coalesce(seen.events, 0), coalesce(rolled.events, 0)),
+       ('usage by days', coalesce(seen.charged, 0), coalesce(by_day.charged, 0)),
+       ('number of uses by days', coalesce(seen.events, 0), coalesce(by_day.events, 0))) as c (what, expected, actual)
      where c.expected is distinct from c.actual
     union all
     select g.account_id, 'grant ' || g.id || ' against its entries', coalesce(b.total, 0),
            g.remaining_micros + coalesce(h.held, 0)
       from credits.grants_now as g left join by_grant as b on b.grant_id = g.id and b.account_id = g.account_id
       left join held_of_grant as h on h.grant_id = g.id
-     where coalesce(b.total, 0) <> g.remaining_micros + coalesce(h.held, 0))
+     where coalesce(b.total, 0) <> g.remaining_micros + coalesce(h.held, 0)
+    union all
+    select null, 'usage of everybody on ' || coalesce(d.day, t.day), coalesce(d.charged, 0), coalesce(t.charged, 0)
+      from (select day, sum(charged_micros)::bigint as charged, sum(events) as events from credits.usage_days group by 1) as d
+      full join (select credits._utc_day(bucket) as day, sum(charged_micros)::bigint as charged, sum(events) as events
+                   from credits.usage_totals group by 1) as t on t.day = d.day
+     where (d.charged, d.events) is distinct from (t.charged, t.events))
   select coalesce(jsonb_agg(jsonb_build_object('account_id', account_id, 'what', what, 'expected_micros', expected,
                                                'found_micros', actual) order by account_id, what), '[]')
     into v from (select * from differing order by account_id, what limit 1000) as first_ones;

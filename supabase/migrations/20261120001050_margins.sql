@@ -40,22 +40,30 @@ language plpgsql stable set search_path = '' as $$
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance');
   return (
-    with used as (
-      select t.account_id, t.seq, t.operation_id, t.quantity, -t.amount_micros as charged,
-             coalesce(o.occurred_at, o.created_at, t.occurred_at, t.created_at) as at
-        from credits.transactions as t left join credits.transactions as o on o.account_id = t.account_id and o.seq = t.reverses_seq
+    with costs as materialized (
+      select operation_id, cost_cents / unit_size as cents, effective_from,
+             lead(effective_from, 1, 'infinity') over (partition by operation_id order by effective_from) as until
+        from credits.provider_costs),
+    used as materialized (  -- a reversal happened when what it reverses did
+      select t.account_id, t.seq, t.operation_id, t.quantity, t.grant_id, t.amount_micros,
+             case when t.reverses_seq is null then coalesce(t.occurred_at, t.created_at)
+                  else (select coalesce(o.occurred_at, o.created_at) from credits.transactions as o
+                         where o.account_id = t.account_id and o.seq = t.reverses_seq) end as at
+        from credits.transactions as t
        where t.kind in ('use', 'reversal') and t.operation_id is not null and t.created_at >= p_from and t.created_at < p_to),
+    paid as (  -- what each grant paid of each operation: most uses draw on one
+      select operation_id, grant_id, sum(amount_micros) as micros from used where grant_id is not null group by 1, 2
+      union all
+      select u.operation_id, e.grant_id, sum(e.amount_micros) from used as u
+        join credits.entries as e on e.account_id = u.account_id and e.seq = u.seq where u.grant_id is null group by 1, 2),
     earned as (
-      select u.operation_id, sum(-e.amount_micros * g.cost_cents / g.granted_micros::numeric) as cents
-        from used as u join credits.all_entries as e on e.account_id = u.account_id and e.seq = u.seq
-        join credits.grants as g on g.id = e.grant_id group by 1),
+      select p.operation_id, sum(-p.micros * g.cost_cents / g.granted_micros::numeric) as cents
+        from paid as p join credits.grants as g on g.id = p.grant_id group by 1),
     spent as (
-      select u.operation_id, sum(u.quantity) as quantity, sum(u.charged)::bigint as charged, count(*) as events,
-             sum(u.quantity * c.cost_cents / c.unit_size) as cents
-        from used as u left join lateral (
-          select x.cost_cents, x.unit_size from credits.provider_costs as x
-           where x.operation_id = u.operation_id and x.effective_from <= u.at order by x.effective_from desc limit 1) as c on true
-       group by 1)
+      select u.operation_id, sum(u.quantity) as quantity, sum(-u.amount_micros)::bigint as charged, count(*) as events,
+             sum(u.quantity * c.cents) as cents
+        from used as u left join costs as c
+          on c.operation_id = u.operation_id and u.at >= c.effective_from and u.at < c.until group by 1)
     select jsonb_build_object('currency', (select currency from credits.catalogs where is_active),
       'total', jsonb_build_object(
         'revenue_cents', round(coalesce(sum(e.cents), 0), 4), 'cost_cents', round(coalesce(sum(s.cents), 0), 4),

@@ -34,7 +34,7 @@ end $$;
 create function credits._change_percent(p_now numeric, p_before numeric) returns numeric
 language sql immutable set search_path = '' as $$ select round((p_now - p_before) * 100 / nullif(p_before, 0), 1) $$;
 
--- Usage by day and operation. One account, or all of them (null: the caller must be staff, or sees the own one alone).
+-- Usage by day and operation, of one account or of all together (null; only staff see those).
 -- The range of buckets is wider than the days, since the clocks of the zone decide.
 create function credits._usage_days(p_account_id bigint, p_from date, p_to date, p_zone text)
 returns table (day date, operation_id smallint, events bigint, quantity numeric, charged_micros bigint, rated_micros bigint)
@@ -43,7 +43,7 @@ begin
   if p_account_id is null then
     return query
       select b.day, b.operation_id, sum(b.events)::bigint, sum(b.quantity), sum(b.charged_micros)::bigint, sum(b.rated_micros)::bigint
-        from (select (u.bucket at time zone p_zone)::date as day, u.* from credits.usage_live as u
+        from (select (u.bucket at time zone p_zone)::date as day, u.* from credits.usage_totals_live as u
                where u.bucket >= p_from - 2 and u.bucket < p_to + 3) as b
        where b.day between p_from and p_to group by 1, 2;
   else

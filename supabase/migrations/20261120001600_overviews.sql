@@ -120,13 +120,23 @@ language sql stable set search_path = '' as $$
              and b.package is not distinct from k.package))
 $$;
 
+-- Accounts by what they used. UTC days that lie within the range in every zone come as sums; only the days at its ends are
+-- added up from quarters of an hour, by the clocks of the zone.
 create function credits._top_accounts(p_from date, p_to date, p_zone text, p_limit int) returns jsonb
 language sql stable set search_path = '' as $$
-  with used as (
-    select u.account_id, sum(u.charged_micros)::bigint as charged, sum(u.rated_micros)::bigint as rated, sum(u.events)::bigint as events
-      from credits.usage_live as u
-     where u.bucket >= p_from - 2 and u.bucket < p_to + 3 and (u.bucket at time zone p_zone)::date between p_from and p_to
-     group by u.account_id),
+  with parts as (
+    select account_id, charged_micros, rated_micros, events from credits.usage_days where day > p_from and day < p_to
+    union all
+    select u.account_id, u.charged_micros, u.rated_micros, u.events from credits.usage_rollup as u
+     where (u.bucket >= (p_from - 1)::timestamp at time zone 'UTC' and u.bucket < (p_from + 1)::timestamp at time zone 'UTC'
+            or u.bucket >= greatest(p_to, p_from + 1)::timestamp at time zone 'UTC' and u.bucket < (p_to + 2)::timestamp at time zone 'UTC')
+       and (u.bucket at time zone p_zone)::date between p_from and p_to
+    union all
+    select u.account_id, u.charged_micros, u.rated_micros, u.events from credits.usage_tail as u
+     where (u.bucket at time zone p_zone)::date between p_from and p_to),
+  used as (
+    select account_id, sum(charged_micros)::bigint as charged, sum(rated_micros)::bigint as rated, sum(events)::bigint as events
+      from parts group by account_id),
   shares as (select *, sum(charged) over () as total from used)
   select coalesce(jsonb_agg(jsonb_build_object(
            'account_id', s.account_id, 'email', p.email, 'name', p.name, 'charged_micros', s.charged, 'rated_micros', s.rated,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -160,6 +161,7 @@ PLANTED = {
         "total used",
         "grant against its entries",
         "rolled up usage",
+        "usage by days",
     },
     "delete from credits.transactions where account_id = {account} and seq = 3": {
         "posted balance against the sum of transactions",
@@ -168,6 +170,8 @@ PLANTED = {
         "grant against its entries",
         "rolled up usage",
         "number of rolled up uses",
+        "usage by days",
+        "number of uses by days",
     },
     "update credits.entries set amount_micros = amount_micros - 1 where account_id = {account}": {
         "grant against its entries"
@@ -183,6 +187,15 @@ PLANTED = {
     "delete from credits.usage_rollup where account_id = {account}": {
         "rolled up usage",
         "number of rolled up uses",
+    },
+}
+# Sums of everybody name no account; a wrong sum of an account's day is wrong against both sides.
+PLANTED_SUMS = {
+    "update credits.usage_totals set charged_micros = charged_micros + 1": {"usage of everybody on"},
+    "delete from credits.usage_totals": {"usage of everybody on"},
+    "update credits.usage_days set charged_micros = charged_micros + 1 where account_id = {account}": {
+        "usage by days",
+        "usage of everybody on",
     },
 }
 
@@ -223,3 +236,6 @@ def test_the_check_finds_every_planted_difference(
         assert (statement, whats) == (statement, expected)
         assert {row["account_id"] for row in found} == {anna.account_id}
         assert all(row["expected_micros"] != row["found_micros"] for row in found)
+    for statement, expected in PLANTED_SUMS.items():
+        found = by_force(statement.format(account=anna.account_id))
+        assert {re.sub(r" [\d-]+$", "", row["what"]) for row in found} == expected, statement
