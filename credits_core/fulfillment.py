@@ -91,7 +91,8 @@ def settle_payment(db: Database, stripe: StripeGateway, payment_intent_id: objec
             purchase = fulfill_session(db, stripe, session_id)
         except NotFound:
             return False
-    return purchase["status"] == "credited" and refunds.converge(db, stripe, payment_intent_id) is not None
+    followed = purchase["status"] == "credited" or purchase["review_decision"] == "refund"
+    return followed and refunds.converge(db, stripe, payment_intent_id) is not None
 
 
 def check_session_id(session_id: str) -> None:

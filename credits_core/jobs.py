@@ -16,7 +16,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from credits_core import alerts, auto_reload, calls, fulfillment, holds, ledger, reconcile, refunds, reversals
+from credits_core import (
+    alerts,
+    auto_reload,
+    calls,
+    fulfillment,
+    holds,
+    ledger,
+    payments,
+    reconcile,
+    refunds,
+    reversals,
+)
 from credits_core.db.port import SERVICE
 from credits_core.errors import CreditsError, LedgerDifference
 from credits_core.metrics import METRICS
@@ -50,6 +61,10 @@ def _poll(runtime: Runtime) -> Outcome:
 
 def _send_refunds(runtime: Runtime) -> Outcome:
     return refunds.send(runtime.db, runtime.stripe)
+
+
+def _settle_reviews(runtime: Runtime) -> Outcome:
+    return payments.settle_reviews(runtime.db, runtime.stripe)
 
 
 def _follow_reversals(runtime: Runtime) -> Outcome:
@@ -113,6 +128,7 @@ JOBS: dict[str, Job] = {
     for job in (
         Job("poll", 10, 30, "asks Stripe about purchases that are not credited yet", _poll),
         Job("refunds", 10, 120, "sends approved refunds to Stripe", _send_refunds),
+        Job("reviews", 10, 120, "credits payments that a review decided to credit", _settle_reviews),
         Job("reversals", 60, 120, "takes up refunds and disputes that no webhook told of", _follow_reversals),
         Job(
             "auto-reload",

@@ -65,7 +65,8 @@ def adjust(
     *,
     expires_at: datetime | None = None,
 ) -> Answer:
-    """Add (positive) or remove (negative) credits; admins and programs. transaction_id, available_micros, posted_micros.
+    """Add (positive) or remove (negative) credits; admins and programs. status `booked`, transaction_id, available_micros,
+    posted_micros; from the limit on `waiting` with an approval_id, and nothing is booked.
 
     InsufficientCredits when more is removed than is available, IdempotencyKeyReused, InvalidRequest without a reason."""
     answer: Answer = db.call(
@@ -81,7 +82,8 @@ def adjust(
 
 
 def adjust_preview(db: Database, identity: Identity, account_id: int, amount_micros: int) -> Answer:
-    """What an adjustment would do: available_before_micros, available_after_micros, allowed, reason."""
+    """What an adjustment would do: available_before_micros, available_after_micros, allowed, reason, needs_approval,
+    limit_micros (from where on a second person decides)."""
     answer: Answer = db.call("adjust_preview", identity, account_id=account_id, amount_micros=amount_micros)
     return answer
 

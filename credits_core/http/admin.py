@@ -34,13 +34,16 @@ def users(
 
 @router.post("/adjust", response_model=models.Adjusted)
 def adjust(caller: Called, body: models.Adjust, key: KeyHeader = None) -> JSONResponse:
-    """Add credits to an account or take them away. More than is there is refused with 402."""
+    """Add credits to an account or take them away. More than is there is refused with 402.
+
+    From a limit on (see the approvals' limits) nothing is booked: 202, status `waiting`, and another administrator approves.
+    """
     key = idempotency_key(key, body.idempotency_key)
     account_id = caller.account_id(body.account)
     adjusted = ledger.adjust(
         caller.db, caller.identity, account_id, body.amount, body.reason, key, expires_at=body.expires_at
     )
-    return answer(with_key(adjusted, key))
+    return answer(with_key(adjusted, key), 202 if adjusted["status"] == "waiting" else 200)
 
 
 @router.post("/reverse", response_model=metering_answers.Corrected)

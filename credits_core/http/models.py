@@ -293,7 +293,8 @@ class Explained(Answer):
 
 
 class Adjusted(Answer):
-    transaction_id: str
+    status: str = Field(description="`booked`, or `waiting` for a second person: see the approvals.")
+    transaction_id: str | None
     available: str
     available_micros: int
     idempotency_key: str

@@ -1,18 +1,16 @@
 -- Corrections: adjustments by an administrator, reversals to the very same grants, booking of expired grants.
 
 -- Adds (positive) or removes (negative) credits with a reason. What is added can have an end, and be for some operations alone;
--- what is removed comes from credits that are open to all. Security definer: only functions write the ledger.
+-- what is removed comes from credits that are open to all. From a limit on it waits for a second person (see approvals).
+-- Security definer: only functions write the ledger.
 create function credits.adjust(
   p_account_id bigint, p_amount_micros bigint, p_reason text, p_idempotency_key text, p_expires_at timestamptz default null,
   p_operations text[] default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   v_account bigint;
-  a         credits.accounts;
   t         credits.transactions;
-  v_row     credits.transactions;
   v_grant   credits.grants;
-  v_draws   credits.draw[];
 begin
   perform credits._require('service', 'super_admin', 'admin');
   v_account := credits._account(p_account_id, 'admin');
@@ -27,15 +25,36 @@ begin
        or v_grant.expires_at <> coalesce(p_expires_at, 'infinity') or v_grant.operations is distinct from p_operations then
       perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
     end if;
-    return credits._transaction_answer(t, true);
+    return credits._transaction_answer(t, true) || '{"status": "booked"}';
   end if;
   if p_expires_at <= credits._now() then
     perform credits._raise('LC400', 'expires_at lies in the past; give a time to come, or none for credits that never expire.');
   end if;
-  a := credits._open_ledger(v_account);
-  v_row.idempotency_key := p_idempotency_key;
+  if credits._needs_approval('adjustment', abs(p_amount_micros))
+     or exists (select from credits.approvals where account_id = v_account and idempotency_key = p_idempotency_key) then
+    return credits._ask_for_adjustment(v_account, p_amount_micros, p_reason, p_idempotency_key, p_expires_at, p_operations);
+  end if;
+  t := credits._book_adjustment(v_account, p_amount_micros, p_reason, p_idempotency_key, p_expires_at, p_operations, credits._actor());
+  return credits._transaction_answer(t, false) || '{"status": "booked"}';
+end $$;
+
+-- Writes an adjustment whose terms were checked, in somebody's name.
+create function credits._book_adjustment(
+  p_account_id bigint, p_amount_micros bigint, p_reason text, p_key text, p_expires_at timestamptz, p_operations text[], p_actor text
+) returns credits.transactions language plpgsql set search_path = '' as $$
+declare
+  a       credits.accounts := credits._open_ledger(p_account_id);
+  t       credits.transactions;
+  v_row   credits.transactions;
+  v_grant credits.grants;
+  v_draws credits.draw[];
+begin
+  if p_expires_at <= credits._now() then
+    perform credits._raise('LC409', 'The added credits would have expired by now; ask for them with a later end.');
+  end if;
+  v_row.idempotency_key := p_key;
   v_row.reason := trim(p_reason);
-  v_row.actor := credits._actor();
+  v_row.actor := p_actor;
   if p_amount_micros > 0 then
     v_grant.source := 'adjustment';
     v_grant.is_promotional := true;
@@ -45,7 +64,7 @@ begin
     v_grant.reason := v_row.reason;
     a := credits._grant(a, 'adjustment', v_grant, v_row);
   else
-    v_draws := credits._draw(v_account, -p_amount_micros, null);
+    v_draws := credits._draw(p_account_id, -p_amount_micros, null);
     if credits._drawn(v_draws) < -p_amount_micros then
       perform credits._raise('LC402', 'The account has fewer credits than that; remove at most what is available.',
         jsonb_build_object('needed_micros', -p_amount_micros, 'available_micros', credits._drawn(v_draws)));
@@ -53,9 +72,9 @@ begin
     a := credits._record(a, 'adjustment', p_amount_micros, v_draws, v_row);
   end if;
   perform credits._close_ledger(a);
-  perform credits._audit('adjust', v_account, jsonb_build_object('amount_micros', p_amount_micros, 'reason', v_row.reason));
-  select * into t from credits.transactions where account_id = v_account and idempotency_key = p_idempotency_key;
-  return credits._transaction_answer(t, false);
+  perform credits._audit('adjust', p_account_id, jsonb_build_object('amount_micros', p_amount_micros, 'reason', v_row.reason));
+  select * into t from credits.transactions where account_id = p_account_id and idempotency_key = p_key;
+  return t;
 end $$;
 
 -- One adjustment moves at most a billion credits: a slip of the keyboard must not make an account unusable.
@@ -109,6 +128,8 @@ begin
      where account_id = credits._account(p_account_id, 'read') and expires_at > credits._now() and operations is null), 0);
   return jsonb_build_object(
     'available_before_micros', v_available, 'available_after_micros', v_available + p_amount_micros, 'allowed', v_allowed,
+    'needs_approval', credits._needs_approval('adjustment', abs(p_amount_micros)),
+    'limit_micros', (select amount from credits.approval_limits where kind = 'adjustment'),
     'reason', case when not v_allowed then 'The account has fewer credits than that.' end);
 end $$;
 

@@ -34,6 +34,8 @@ create table credits.purchases (
   tax_cents         bigint,
   discount_cents    bigint,
   review_reason     text,
+  review_session    jsonb,                          -- what Stripe said of the payment that does not match
+  review_decision   text check (review_decision in ('credit', 'refund', 'close')),
   failure_reason    text,
   transaction_seq   bigint,
   created_at        timestamptz not null,
@@ -66,7 +68,8 @@ language sql stable set search_path = '' as $$
     'invoice_url', p.invoice_url, 'invoice_pdf_url', p.invoice_pdf_url, 'terms_url', p.terms_url,
     'terms_accepted_at', credits._iso(p.terms_accepted_at), 'tax_cents', p.tax_cents,
     'discount_cents', p.list_price_cents - p.price_cents + coalesce(p.discount_cents, 0),
-    'review_reason', p.review_reason, 'failure_reason', p.failure_reason, 'amount_total_cents', p.amount_total_cents,
+    'review_reason', p.review_reason, 'review_decision', p.review_decision, 'failure_reason', p.failure_reason,
+    'amount_total_cents', p.amount_total_cents,
     'created_at', credits._iso(p.created_at), 'credited_at', credits._iso(p.credited_at),
     'transaction_id', p.account_id || '-' || p.transaction_seq,
     'email', (select email from credits.profiles where account_id = p.account_id))
@@ -187,7 +190,8 @@ begin
     perform credits._raise('LC404', 'No purchase belongs to this Stripe session; start again from the buy page.');
   end if;
   v_before := p.status;
-  if p.status = 'credited' or (p.status = 'review' and not v_paid) then  -- an older look at Stripe, arriving late
+  if p.status = 'credited' or (p.status = 'review' and not v_paid)  -- an older look at Stripe, arriving late
+     or (p.review_decision is not null and p.review_session ->> 'session_id' = p_session ->> 'session_id') then  -- somebody decided
     return credits._purchase_answer(p, false);
   elsif v_paid then
     v_why := credits._purchase_mismatch(p, p_session);
@@ -207,6 +211,7 @@ begin
   end if;
   update credits.purchases set
     status = p.status, credited_at = p.credited_at, transaction_seq = p.transaction_seq, review_reason = v_why,
+    review_session = case when v_why is not null then p_session end, review_decision = null,
     session_id = coalesce(session_id, p_session ->> 'session_id'),
     payment_intent_id = coalesce(payment_intent_id, p_session ->> 'payment_intent_id'),
     customer_id = coalesce(p_session ->> 'customer_id', customer_id),

@@ -17,6 +17,7 @@ create table credits.refunds (
   status             text not null check (status in ('requested', 'approved', 'sent', 'succeeded', 'failed', 'rejected')),
   requested_by       text not null,
   decided_by         text,
+  decided_at         timestamptz,
   decision_reason    text,
   stripe_refund_id   text unique,
   failure_reason     text,
@@ -51,9 +52,12 @@ create policy disputes_read on credits.disputes for select to authenticated
   using (account_id = (select credits._own_account()) or (select credits._is_staff()));
 grant select on credits.refunds, credits.disputes to authenticated, service_role;
 
--- From this amount on a second administrator decides. One place, so that pages, API and jobs agree.
+-- From this amount on a second administrator decides; a setting, see approval_limits. One place, so that pages, API and jobs agree.
 create function credits._refund_limit_cents() returns bigint
-language sql immutable set search_path = '' as $$ select 10000::bigint $$;
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select amount from credits.approval_limits where kind = 'refund');
+end $$;
 
 -- What was paid for the credits themselves: the price without the discount, tax apart.
 create function credits._paid_cents(p credits.purchases) returns bigint
@@ -216,15 +220,15 @@ declare
   t record;
 begin
   perform credits._require('super_admin', 'admin');
+  perform credits._require_person();
   select * into r from credits.refunds where id = p_refund_id;
   if r.id is null then perform credits._raise('LC404', 'There is no such refund.'); end if;
   select * into p from credits.purchases where id = r.purchase_id for update;
   select * into r from credits.refunds where id = p_refund_id for update;
   if r.status <> 'requested' then
     perform credits._raise('LC409', format('This refund is %s already.', r.status), jsonb_build_object('status', r.status));
-  elsif p_approve and r.requested_by = credits._actor() then
-    perform credits._raise('LC403', 'Another administrator must approve what you asked for.');
   end if;
+  perform credits._check_decision(p_approve, r.requested_by, credits._refund_until(r), p_reason);
   if p_approve then
     t := credits._refund_terms(p, r.amount_cents, null);
     perform credits._check_refund(t.blocked, t.amount_cents, t.max_cents);
@@ -233,7 +237,7 @@ begin
     r := credits._approve_refund(p, r);
   end if;
   update credits.refunds set status = case when p_approve then status else 'rejected' end, decided_by = credits._actor(),
-         decision_reason = p_reason, finished_at = case when not p_approve then credits._now() end
+         decided_at = credits._now(), decision_reason = p_reason, finished_at = case when not p_approve then credits._now() end
    where id = r.id returning * into r;
   perform credits._audit('decide_refund', r.account_id, jsonb_build_object('refund_id', r.id, 'approved', p_approve, 'reason', p_reason));
   return credits._refund_json(r);
@@ -280,10 +284,13 @@ begin
     perform credits._tell_refund(r);
   elsif p_status in ('failed', 'canceled') and r.status in ('approved', 'sent', 'succeeded') then
     perform credits._lock_with_referrer(r.account_id);
-    a := credits._open_ledger(r.account_id);
-    select * into t from credits.transactions where account_id = a.id and seq = r.transaction_seq;
-    a := credits._undo(a, t, null, 'The refund did not go through');
-    perform credits._close_ledger(credits._book_expired(a, true));
+    select * into t from credits.transactions where account_id = r.account_id and seq = r.transaction_seq;
+    if t.seq is not null then
+      a := credits._undo(credits._open_ledger(r.account_id), t, null, 'The refund did not go through');
+      perform credits._close_ledger(credits._book_expired(a, true));
+    else  -- no credits went with it: a payment given back after a review, which somebody has to decide anew
+      perform credits._back_to_review(r.purchase_id);
+    end if;
     update credits.refunds set status = 'failed', failure_reason = p_reason, finished_at = credits._now() where id = r.id;
     perform credits._follow_referral(p);
   end if;

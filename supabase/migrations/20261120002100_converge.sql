@@ -58,12 +58,12 @@ begin
   perform credits._require('service');
   select * into p from credits.purchases where id = p_purchase_id for update;
   if p.id is null then perform credits._raise('LC404', 'There is no such purchase.'); end if;
-  if p.status = 'credited' then
+  if p.status = 'credited' or p.review_decision = 'refund' then
     perform credits._lock_with_referrer(p.account_id);
     for v_one in select e from jsonb_array_elements(coalesce(p_totals -> 'refunds', '[]')) as e loop
       v_n := v_n + credits._converge_refund(p, v_one);
     end loop;
-    for v_one in select e from jsonb_array_elements(coalesce(p_totals -> 'disputes', '[]')) as e loop
+    for v_one in select e from jsonb_array_elements(coalesce(p_totals -> 'disputes', '[]')) as e where p.status = 'credited' loop
       v_n := v_n + credits._converge_dispute(p, v_one);
     end loop;
     perform credits._follow_referral(p);
@@ -87,7 +87,7 @@ begin
     v_old := r.status;
     perform credits.record_refund(r.id, p_refund ->> 'status', p_refund ->> 'id', p_refund ->> 'reason');
     return (v_old <> (select status from credits.refunds where id = r.id))::int;
-  elsif p_refund ->> 'status' in ('failed', 'canceled') then
+  elsif p_refund ->> 'status' in ('failed', 'canceled') or p.status <> 'credited' then
     return 0;
   end if;
   v_share := credits._share_of_purchase(p, (p_refund ->> 'amount_cents')::bigint);

@@ -46,6 +46,8 @@ SIGNED_IN = """
     _t_eight_in_ten _usage_cut _weekly_model
     accept_difference begin_repair reconciliation_differences reconciliations start_reconciliation
     _difference_json _reconciliation_json
+    approval_limits approvals approvals_count decide_approval decide_review payment payments request_price_change
+    set_approval_limit _needs_approval _payment_json _person_name
 """
 SERVICE_ALONE = """
     authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
@@ -58,6 +60,7 @@ SERVICE_ALONE = """
     claim_reconciliation fail_reconciliation finish_reconciliation finish_repair reconciliation_lookups stage_reconciliation
     fail_subscription finish_subscription_change invoices_credited open_subscription set_subscription_price
     settle_invoice subscriptions_to_poll sync_subscription
+    claim_reviews finish_review settle_review
 """
 NOBODY = """
     _begin_month _close_subscription _end_of_grant _invoice_mismatch _invoice_waits _keep_of_grant
@@ -80,6 +83,9 @@ NOBODY = """
     _daily_reconciliation _find_charges _find_disputes _find_fees _find_payouts _find_refunds _find_uncredited _find_unpaid
     _is_repaired _keep_entries _keep_fees _match_items _open_difference _paid_charges _reconciliation_totals _record_findings
     _running_reconciliation
+    _approval_json _ask _ask_for_adjustment _back_to_review _book_adjustment _check_decision _check_review _credit_reviewed
+    _do_adjustment _do_price_change _do_review _keep _latest_price _own_request _payment_timeline _refund_as_approval _refund_until
+    _require_person _review_json _review_terms
 """
 RIGHTS = {
     ("anon", "authenticated", "service_role"): EVERYBODY,
@@ -95,6 +101,7 @@ PUBLIC_TABLES = (
 STAFF_TABLES = """
     alert_state audit_log campaigns expiry_notices jobs package_stripe provider_costs stripe_events
     referral_codes referral_program referrals reconciliation_differences reconciliations stripe_entries stripe_payouts
+    approval_limits approvals
 """.split()
 CLOSED_TABLES = "api_keys notice_targets reconciliation_items sessions".split()
 
@@ -242,6 +249,8 @@ def test_staff_tables_show_nothing_to_people(
     service("set_referral_program", on=True, **terms)
     holder().call("claim_referral", code=anna.call("referral")["code"])
     reconcile_once(service, clock)
+    price = {"operation": "call", "components": [{"unit": "minute", "price_micros": 1}]}
+    service("request_price_change", change=price, reason="for a test", idempotency_key="c")
     for table in STAFF_TABLES:
         for somebody, sees in [(anna, False), (finance, True)]:
             rows = as_person(somebody.identity, f"select to_jsonb(t) from credits.{table} as t")
