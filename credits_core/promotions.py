@@ -75,7 +75,16 @@ def switch_campaign(db: Database, identity: Identity, code: str, on: bool) -> An
     return answer
 
 
-def campaigns(db: Database, identity: Identity) -> Answer:
-    """Campaigns for staff, newest first, with how often each was redeemed: items."""
-    answer: Answer = db.call("campaigns", identity)
+def campaigns(
+    db: Database,
+    identity: Identity,
+    *,
+    state: str | None = None,
+    search: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Answer:
+    """Campaigns for staff, newest first: items with state (on, off, scheduled, used_up, expired), redeemed, reserved,
+    bonus_micros and discount_cents given, sales_cents of the purchases; next_cursor."""
+    answer: Answer = db.call("campaigns", identity, state=state, search=search, limit=limit, cursor=cursor)
     return answer

@@ -14,6 +14,7 @@ from credits_core.http import (
     exporting,
     figures,
     finance,
+    governing,
     inviting,
     keys,
     metering,
@@ -65,6 +66,7 @@ ROUTERS = (
     promotions.router,
     inviting.router,
     exporting.router,
+    governing.router,
     vapi.router,
     operations.router,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import JSONResponse
 
@@ -14,6 +14,7 @@ from credits_core.http import models
 from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
 from credits_core.http.fields import Account, Code, Text, Time
+from credits_core.http.reading import Cursor, Limit
 from credits_core.http.shapes import answer
 
 router = APIRouter(prefix="/credits", route_class=DecimalRoute)
@@ -21,6 +22,8 @@ PromoCode = Annotated[
     str, Field(min_length=3, max_length=40, pattern=r"^[A-Za-z0-9_-]+$", examples=["WELCOME20"])
 ]
 CodeInPath = Annotated[str, Path(min_length=3, max_length=40, pattern=r"^[A-Za-z0-9_-]+$")]
+
+State = Literal["on", "off", "scheduled", "used_up", "expired"]
 
 
 class Quote(models.Body):
@@ -67,10 +70,20 @@ def quote(caller: Called, body: Quote) -> JSONResponse:
     )
 
 
-@router.get("/admin/campaigns", response_model=models.Answer, tags=["Administration"])
-def campaigns(caller: Called) -> JSONResponse:
-    """Campaigns, newest first, with how often each code was redeemed."""
-    return answer(promotions.campaigns(caller.db, caller.identity))
+@router.get("/admin/campaigns", response_model=models.Page, tags=["Administration"])
+def campaigns(
+    caller: Called,
+    state: Annotated[State | None, Query()] = None,
+    search: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> JSONResponse:
+    """Campaigns, newest first, with how often each code was redeemed, what it gave and what was sold with it."""
+    return answer(
+        promotions.campaigns(
+            caller.db, caller.identity, state=state, search=search, limit=limit, cursor=cursor
+        )
+    )
 
 
 @router.post("/admin/campaigns", response_model=models.Answer, tags=["Administration"])

@@ -129,15 +129,31 @@ begin
     'cents_per_credit', round(t.price_cents * 1000000 / (t.credits_micros + t.bonus_micros)::numeric, 4)::text);
 end $$;
 
-create function credits._campaign_json(m credits.campaigns) returns jsonb
+-- Where a campaign stands: what keeps its code from working now, or on.
+create function credits._campaign_state(m credits.campaigns) returns text
 language sql stable set search_path = '' as $$
-  select jsonb_build_object(
+  select case when m.ends_at <= credits._now() then 'expired'
+    when m.max_redemptions <= (select count(*) from credits.redemptions where campaign_id = m.id and status = 'redeemed') then 'used_up'
+    when not m.is_on then 'off' when m.starts_at > credits._now() then 'scheduled' else 'on' end
+$$;
+
+-- With what it did: bonus and discount given, and the price of the purchases it was used for.
+create function credits._campaign_json(m credits.campaigns) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return jsonb_build_object(
     'campaign_id', m.id, 'code', m.code, 'name', m.name, 'kind', m.kind, 'amount', m.amount, 'starts_at', credits._iso(m.starts_at),
     'ends_at', credits._iso(m.ends_at), 'max_redemptions', m.max_redemptions, 'max_per_account', m.max_per_account,
     'first_purchase_only', m.first_purchase_only, 'account_id', m.account_id, 'packages', m.packages, 'on', m.is_on,
-    'redeemed', (select count(*) from credits.redemptions where campaign_id = m.id and status = 'redeemed'),
-    'reserved', (select count(*) from credits.redemptions where campaign_id = m.id and status = 'reserved'))
-$$;
+    'state', credits._campaign_state(m), 'created_by', m.created_by, 'created_at', credits._iso(m.created_at),
+    'currency', (select currency from credits.catalogs where is_active))
+    || (select jsonb_build_object(
+          'redeemed', count(*) filter (where r.status = 'redeemed'), 'reserved', count(*) filter (where r.status = 'reserved'),
+          'bonus_micros', coalesce(sum(p.promo_bonus_micros) filter (where r.status = 'redeemed'), 0),
+          'discount_cents', coalesce(sum(p.list_price_cents - p.price_cents) filter (where r.status = 'redeemed'), 0),
+          'sales_cents', coalesce(sum(p.price_cents) filter (where r.status = 'redeemed'), 0))
+          from credits.redemptions as r join credits.purchases as p on p.id = r.purchase_id where r.campaign_id = m.id);
+end $$;
 
 -- Security definer, as the next: only functions write campaigns.
 create function credits.create_campaign(
@@ -176,17 +192,30 @@ begin
   return credits._campaign_json(m);
 end $$;
 
-create function credits.campaigns() returns jsonb
-language plpgsql stable set search_path = '' as $$
+-- Newest first: all, those in one state (on, off, scheduled, used_up, expired), or those whose code or name has a text in it.
+create function credits.campaigns(
+  p_state text default null, p_search text default null, p_limit int default 50, p_cursor text default null
+) returns jsonb language plpgsql stable set search_path = '' as $$
+declare
+  v_size   int := credits._page_size(p_limit);
+  v_before bigint := credits._cursor(p_cursor);
+  v_search text := lower(trim(coalesce(p_search, '')));
+  v_page   jsonb;
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance');
-  return jsonb_build_object('items', (select coalesce(jsonb_agg(credits._campaign_json(m) order by m.id desc), '[]')
-                                        from (select * from credits.campaigns order by id desc limit 500) as m));
+  with page as (
+    select m.id, row_number() over (order by m.id desc) as n, credits._campaign_json(m) as item from credits.campaigns as m
+     where m.id < v_before and (p_state is null or credits._campaign_state(m) = p_state)
+       and (v_search = '' or strpos(lower(m.code || ' ' || m.name), v_search) > 0)
+     order by m.id desc limit v_size + 1)
+  select jsonb_build_object('items', coalesce(jsonb_agg(item order by n) filter (where n <= v_size), '[]'),
+           'next_cursor', case when count(*) > v_size then (min(id) filter (where n <= v_size))::text end) into v_page from page;
+  return v_page;
 end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits._campaign_json(credits.campaigns), credits.campaigns(),
+  credits._campaign_json(credits.campaigns), credits._campaign_state(credits.campaigns), credits.campaigns(text, text, int, text),
   credits.purchase_quote(bigint, text, text), credits.switch_campaign(text, boolean),
   credits.create_campaign(text, text, text, numeric, timestamptz, timestamptz, int, int, boolean, bigint, jsonb)
 to authenticated, service_role;

@@ -22,6 +22,7 @@ from tests.http.answers import VAPI_SECRET, about_metering
 from tests.http.conftest import BASE, FINANCE, HOLDER, SUPER, Api, TestClient
 from tests.http.desk_answers import about_the_desk
 from tests.http.money_answers import about_refunds, about_reloading
+from tests.http.test_governing import about_governing
 from tests.http.test_inviting import about_inviting
 from tests.http.test_promotions import about_promotions
 from tests.http.test_reconciling import about_reconciling
@@ -165,6 +166,7 @@ def answers(
         **about_promotions(holder, admin_api),
         **about_the_desk(holder, admin_api, api(SUPER)),
         **about_reloading(holder),
+        **about_governing(holder, admin_api),
         **about_inviting(holder, admin_api, api(FINANCE)),
         **about_reconciling(admin_api),
     }

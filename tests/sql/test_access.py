@@ -48,6 +48,7 @@ SIGNED_IN = """
     _difference_json _reconciliation_json
     approval_limits approvals approvals_count decide_approval decide_review payment payments request_price_change
     set_approval_limit _needs_approval _payment_json _person_name
+    audit flag_list flag_reach flags set_flag set_flag_account _campaign_state _flag_bucket _flag_is_on _flag_json
 """
 SERVICE_ALONE = """
     authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
@@ -86,6 +87,7 @@ NOBODY = """
     _approval_json _ask _ask_for_adjustment _back_to_review _book_adjustment _check_decision _check_review _credit_reviewed
     _do_adjustment _do_price_change _do_review _keep _latest_price _own_request _payment_timeline _refund_as_approval _refund_until
     _require_person _review_json _review_terms
+    _actor_json _audit_actions
 """
 RIGHTS = {
     ("anon", "authenticated", "service_role"): EVERYBODY,
@@ -102,6 +104,7 @@ STAFF_TABLES = """
     alert_state audit_log campaigns expiry_notices jobs package_stripe provider_costs stripe_events
     referral_codes referral_program referrals reconciliation_differences reconciliations stripe_entries stripe_payouts
     approval_limits approvals
+    flag_accounts flags
 """.split()
 CLOSED_TABLES = "api_keys notice_targets reconciliation_items sessions".split()
 
@@ -247,6 +250,7 @@ def test_staff_tables_show_nothing_to_people(
     service("create_campaign", code="TEN", name="Ten", kind="bonus_percent", amount=10)
     terms = {"referrer_micros": 1, "referee_micros": 1, "min_purchase_cents": 1, "open_days": 1}
     service("set_referral_program", on=True, **terms)
+    service("set_flag_account", key="invitations", account_id=anna.account_id, on=True)
     holder().call("claim_referral", code=anna.call("referral")["code"])
     reconcile_once(service, clock)
     price = {"operation": "call", "components": [{"unit": "minute", "price_micros": 1}]}
