@@ -16,6 +16,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from credits_core.errors import ConfigError
+from credits_core.mail import Smtp, parse_smtp_url
 
 Mode = Literal["embedded", "supabase", "database_url"]
 CATALOGS = ("voice", "ai_services", "recruitment", "metered_plan")
@@ -46,6 +47,8 @@ class Settings:
     cookie_secret: str | None = field(default=None, repr=False)
     vapi_secret: str | None = field(default=None, repr=False)
     vapi_operation: str | None = None
+    smtp: Smtp | None = field(default=None, repr=False)
+    webhook_allow_private: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -72,6 +75,8 @@ class Settings:
             cookie_secret=env.get("COOKIE_SECRET"),
             vapi_secret=env.get("VAPI_SECRET"),
             vapi_operation=env.get("VAPI_OPERATION"),
+            smtp=parse_smtp_url(smtp_url) if (smtp_url := env.get("SMTP_URL")) else None,
+            webhook_allow_private=env.flag("WEBHOOK_ALLOW_PRIVATE", default=False),
         )
         _check_urls(settings)
         _check_supabase(settings, demo_asked_for=env.get("DEMO") is not None and settings.demo)

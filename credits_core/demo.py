@@ -49,6 +49,11 @@ def seed(owner_dsn: str, *, now: datetime | None = None) -> int:
         )
         run_script(owner, _SETUP.read_text(encoding="utf-8"))
         _live(owner, now)
+        # What was told along the way is in the app; nobody gets 90 days of it by e-mail.
+        owner.execute("delete from credits.messages")
+        owner.execute(
+            "update credits.alerts set read_at = created_at where created_at < %s", (now - timedelta(days=7),)
+        )
         run_script(owner, clock[0])
         owner.execute("select set_config('credits.demo_clock', '', true)")
         made = owner.execute("select count(*) from credits.transactions").fetchone()

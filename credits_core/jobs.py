@@ -23,6 +23,7 @@ from credits_core import (
     fulfillment,
     holds,
     ledger,
+    outbox,
     payments,
     reconcile,
     refunds,
@@ -53,6 +54,8 @@ class Job:
     lease_seconds: int
     does: str
     run: Callable[[Runtime], Outcome]
+    # Jobs of one lane run one after the other in a thread of their own: what talks to strangers keeps nobody waiting.
+    lane: str = "own"
 
 
 def _poll(runtime: Runtime) -> Outcome:
@@ -109,6 +112,14 @@ def _reconcile(runtime: Runtime) -> Outcome:
     return {"reconciliation_id": done["reconciliation_id"], "differences": done["found"]}
 
 
+def _tell_expiring(runtime: Runtime) -> Outcome:
+    return alerts.tell_expiring(runtime.db, SERVICE)
+
+
+def _deliveries(runtime: Runtime) -> Outcome:
+    return outbox.run(runtime)
+
+
 def _verify(runtime: Runtime) -> Outcome:
     found = ledger.verify(runtime.db, SERVICE)
     differences = len(found["differences"])
@@ -141,6 +152,15 @@ JOBS: dict[str, Job] = {
         Job("calls", 30, 60, "ends running calls nobody has heard of for a while", _settle_calls),
         Job("holds", 30, 60, "frees reserved credits nobody captured or released in time", _expire_holds),
         Job("alerts", 30, 60, "tells account holders whose balance went below a level", _detect_alerts),
+        Job("expiring", 600, 60, "tells account holders what expires in 30, 7 and 1 days", _tell_expiring),
+        Job(
+            "deliveries",
+            2,
+            60,
+            "sends e-mails, chat messages and webhooks that are due",
+            _deliveries,
+            "outside",
+        ),
         Job("expire", 60, 60, "books grants that have expired", _expire),
         Job(
             "reconcile",
@@ -191,31 +211,38 @@ def runner_name() -> str:
 
 
 class JobRunner:
-    """The thread of one app process."""
+    """The threads of one app process, one for each lane of jobs."""
 
     def __init__(self, runtime: Runtime, *, tick_seconds: float = TICK_SECONDS) -> None:
         self._runtime = runtime
         self._tick_seconds = tick_seconds
         self._name = runner_name()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        lanes = dict.fromkeys(job.lane for job in JOBS.values())
+        self._threads = [
+            threading.Thread(target=self._work, args=(lane,), name=f"jobs-{lane}", daemon=True)
+            for lane in lanes
+        ]
         # When this process may next ask for a job: spares the database a question every tick.
         self._next = dict.fromkeys(JOBS, 0.0)
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end, and wait for the job that is running now."""
+        """Ask the threads to end, and wait for the jobs that are running now."""
         self._stop.set()
-        self._thread.join(STOP_WAIT_SECONDS)
+        until = time.monotonic() + STOP_WAIT_SECONDS
+        for thread in self._threads:
+            thread.join(max(until - time.monotonic(), 0))
 
-    def _work(self) -> None:
+    def _work(self, lane: str) -> None:
         while not self._stop.wait(self._tick_seconds):
             for job in JOBS.values():
                 if self._stop.is_set():
                     return
-                if time.monotonic() >= self._next[job.name]:
+                if job.lane == lane and time.monotonic() >= self._next[job.name]:
                     self._next[job.name] = time.monotonic() + job.every_seconds
                     self._run(job)
 

@@ -24,6 +24,7 @@ from credits_core.db.supabase_auth import SupabaseAuth
 from credits_core.db.supabase_transport import SupabaseDatabase
 from credits_core.errors import ConfigError, CreditsError
 from credits_core.local_secrets import local_secret
+from credits_core.sealing import Seal
 from credits_core.stripe_gateway import StripeGateway, make_gateway
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Runtime:
     sessions: Sessions
     cookies: Cookies
     stripe: StripeGateway
+    seal: Seal
     server: EmbeddedServer | None = None
     _closing: ExitStack = field(default_factory=ExitStack, repr=False)
 
@@ -70,6 +72,7 @@ def make_runtime(settings: Settings, *, db: Database | None = None) -> Runtime:
             sessions=Sessions(db, provider, secret),
             cookies=Cookies(settings, secret),
             stripe=stripe,
+            seal=Seal(secret),
             server=server,
         )
         if server is not None or not settings.embedded:

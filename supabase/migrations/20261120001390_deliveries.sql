@@ -44,8 +44,8 @@ language sql stable set search_path = '' as $$
     from credits.profiles as p left join credits.notice_targets as t on t.id = m.target_id where p.account_id = m.account_id
 $$;
 
--- Hands out messages that are due, each to one sender until its lease ends; at most five at once for the same receiver, so that a
--- slow one keeps nobody waiting. Security definer, as all below: only functions write the outbox.
+-- Hands out messages that are due, each to one sender until its lease ends; at most five in one go for the same receiver, so that
+-- a slow one keeps nobody waiting. Security definer, as all below: only functions write the outbox.
 create function credits.claim_deliveries(p_limit int default 50, p_lease_seconds int default 120) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -133,7 +133,7 @@ begin
   end if;
   update credits.notice_targets set failures = failures + 1, failing_since = coalesce(failing_since, v_now) where id = t.id returning * into t;
   if not t.is_on or t.removed_at is not null
-     or not (p_status_code = 410 or t.failures >= v_rules.off_after_failures and t.failing_since <= v_now - v_rules.off_after) then
+     or not (coalesce(p_status_code, 0) = 410 or t.failures >= v_rules.off_after_failures and t.failing_since <= v_now - v_rules.off_after) then
     return;
   end if;
   update credits.notice_targets set is_on = false, off_reason = case

@@ -58,6 +58,8 @@ REAL = without("STRIPE_SIMULATOR")
         ({"CATALOG": "nope"}, "CATALOG"),
         ({"DEMO": "maybe"}, "DEMO"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+        ({"SMTP_URL": "mail.example.com"}, "SMTP_URL"),
+        ({"WEBHOOK_ALLOW_PRIVATE": "perhaps"}, "WEBHOOK_ALLOW_PRIVATE"),
     ],
 )
 def test_a_mistake_names_the_variable(environ: dict[str, str], names: str) -> None:
