@@ -211,7 +211,8 @@ def _settle(parts: Parts, purchase: dict[str, Any]) -> dict[str, Any]:
             if session_id is None:
                 return purchase
         answer = fulfill_session(parts.db, parts.stripe, session_id)
-        if answer["status"] == "open" and session_id.startswith("pi_") and age > PAYABLE_SECONDS:
+        payable = answer["status"] in ("open", "failed") and session_id.startswith("pi_")
+        if payable and age > PAYABLE_SECONDS:
             parts.stripe.cancel_payment_intent(session_id)
             answer = fulfill_session(parts.db, parts.stripe, session_id)
     except NotFound as error:

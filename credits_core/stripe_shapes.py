@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-_NOT_FOR_SQL = ("created", "url", "client_secret", "expires_at", "charge_id", "failure")
+_NOT_FOR_SQL = ("created", "url", "client_secret", "expires_at", "charge_id")
+# The owner did not let it be paid yet, or nobody came in time: that is no failure.
+_WAITS_FOR_OWNER = "authentication_required"
+_NOBODY_CAME = ("abandoned", "automatic", "expired")
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class SessionState:
 
     Amounts are minor units of `currency`; `created` and `expires_at` seconds since 1970. `status` is open,
     complete or expired, `payment_status` paid, unpaid or no_payment_required. `failure` says why the last attempt to
-    pay did not succeed; with a status of complete and unpaid it is final (a bank debit that did not go through).
+    pay did not succeed (a card was declined, a bank debit came back, somebody canceled), while nothing else is under way.
     `card_fingerprint` is Stripe's name for the card that paid: the same in all payments with it.
     """
 
@@ -46,12 +49,15 @@ class SessionState:
 
     def as_sql(self) -> dict[str, Any]:
         """The `p_session` of `fulfill_purchase`."""
-        return {name: value for name, value in self.__dict__.items() if name not in _NOT_FOR_SQL}
+        known = {name: value for name, value in self.__dict__.items() if name not in _NOT_FOR_SQL}
+        return known | {"failure": self.failure if self.failed else None}
 
     @property
     def failed(self) -> bool:
-        """Whether the page was completed but its debit did not go through: nothing will be paid any more."""
-        return self.status == "complete" and self.payment_status == "unpaid" and self.failure is not None
+        """Whether an attempt to pay has come to nothing. A page that is still open shows its own declines and takes
+        another card; a page that was completed has failed for good when its debit came back. An intent has no page."""
+        over = self.status == "complete" or self.session_id.startswith("pi_")
+        return over and self.payment_status == "unpaid" and self.failure is not None
 
     @property
     def expires(self) -> datetime | None:
@@ -237,8 +243,15 @@ def _charge(intent: Any) -> str | None:
 
 
 def _failure(intent: Any) -> str | None:
-    error = intent.get("last_payment_error") if isinstance(intent, Mapping) else None
-    return error["message"] if error else None
+    if not isinstance(intent, Mapping) or intent["status"] not in ("requires_payment_method", "canceled"):
+        return None  # paid, or something is under way: what went wrong before does not count
+    error = intent.get("last_payment_error")
+    if error and _WAITS_FOR_OWNER not in (error.get("code"), error.get("decline_code")):
+        return str(error["message"])
+    reason = intent.get("cancellation_reason")
+    if intent["status"] != "canceled" or reason in _NOBODY_CAME:
+        return None
+    return "The payment was canceled" + (f" ({reason.replace('_', ' ')})." if reason else ".")
 
 
 def _receipt(intent: Any) -> str | None:

@@ -51,7 +51,9 @@ create table credits.purchases (
   unique (account_id, idempotency_key)
 );
 create unique index purchases_by_account on credits.purchases (account_id, created_at, id);
-create unique index purchases_waiting on credits.purchases (created_at, id) where status in ('created', 'open', 'processing');
+-- What Stripe is asked about. A failed intent that was not canceled can still be paid with another card.
+create unique index purchases_waiting on credits.purchases (created_at, id)
+  where status in ('created', 'open', 'processing') or status = 'failed' and flow = 'payment_intent' and expires_at is null;
 
 alter table credits.purchases enable row level security;
 create policy purchases_read on credits.purchases for select to authenticated
@@ -170,7 +172,8 @@ $$;
 -- One function for return page, webhook and poll: brings a purchase to where Stripe says it is; credits it once.
 -- p_session: session_id, purchase_id, status, payment_status, mode, currency, amount_subtotal, amount_total, amount_tax,
 -- amount_discount, price_id, payment_intent_id, customer_id, card_fingerprint, receipt_url, invoice_url, invoice_pdf_url, terms_url
--- (if the buyer accepted terms), livemode.
+-- (if the buyer accepted terms), livemode, failure (why what was tried did not pay: a debit came back, an intent was declined or
+-- canceled; null while it may still be on its way).
 -- Security definer: only functions write the ledger and purchases.
 create function credits.fulfill_purchase(p_session jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -196,6 +199,8 @@ begin
   elsif v_paid then
     v_why := credits._purchase_mismatch(p, p_session);
     p.status := case when v_why is null then 'credited' else 'review' end;
+  elsif p_session ->> 'failure' is not null then
+    p.status := 'failed';  -- paid after all (an intent, with another card), it is credited all the same
   elsif p_session ->> 'status' = 'complete' then
     p.status := 'processing';
   elsif p_session ->> 'status' = 'expired' then
@@ -212,6 +217,9 @@ begin
   update credits.purchases set
     status = p.status, credited_at = p.credited_at, transaction_seq = p.transaction_seq, review_reason = v_why,
     review_session = case when v_why is not null then p_session end, review_decision = null,
+    failure_reason = case when p.status in ('failed', 'expired') then coalesce(p_session ->> 'failure', failure_reason) end,
+    expires_at = case when flow = 'checkout' then expires_at
+                      when p_session ->> 'status' = 'expired' then coalesce(expires_at, credits._now()) end,
     session_id = coalesce(session_id, p_session ->> 'session_id'),
     payment_intent_id = coalesce(payment_intent_id, p_session ->> 'payment_intent_id'),
     customer_id = coalesce(p_session ->> 'customer_id', customer_id),
@@ -324,7 +332,8 @@ begin
   return credits._purchase_answer(p, false);
 end $$;
 
--- Gives up a purchase that Stripe says is over and unpaid. Never undoes a credit. Security definer: writes purchases.
+-- Gives up a purchase that Stripe says is over and unpaid: nobody asks about it any more. Never undoes a credit. Security
+-- definer: writes purchases.
 create function credits.fail_purchase(p_purchase_id uuid, p_status text, p_reason text default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -336,7 +345,8 @@ begin
     perform credits._raise('LC400', 'A purchase ends as expired or failed.');
   end if;
   select status into v_before from credits.purchases where id = p_purchase_id for update;
-  update credits.purchases set status = p_status, failure_reason = coalesce(p_reason, failure_reason)
+  update credits.purchases set status = p_status, failure_reason = coalesce(p_reason, failure_reason),
+         expires_at = coalesce(expires_at, credits._now())
    where id = p_purchase_id and status in ('created', 'open', 'processing', 'expired', 'failed');
   select * into p from credits.purchases where id = p_purchase_id;
   if p.id is null then perform credits._raise('LC404', 'There is no such purchase.'); end if;
@@ -357,7 +367,8 @@ begin
   perform credits._require('service');
   with chosen as (
     select id from credits.purchases
-     where status in ('created', 'open', 'processing') and created_at <= v_now - make_interval(secs => p_min_age_seconds)
+     where (status in ('created', 'open', 'processing') or status = 'failed' and flow = 'payment_intent' and expires_at is null)
+       and created_at <= v_now - make_interval(secs => p_min_age_seconds)
        and (polled_at is null or polled_at <= v_now - (v_now - created_at) / 20)
      order by polled_at nulls first, created_at limit credits._page_size(p_limit) for update skip locked),
   claimed as (

@@ -188,9 +188,9 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
 def control(base: str, client: httpx.Client) -> Callable[..., Any]:  # noqa: F811
     """`control("disputes/du_.../win")`: the simulator's control plane."""
 
-    def call(path: str, /, **body: Any) -> Any:
+    def call(path: str, /, expect: int = 200, **body: Any) -> Any:
         answer = client.post(f"{base}/control/{path}", json=body)
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == expect, answer.text
         return answer.json()
 
     return call
