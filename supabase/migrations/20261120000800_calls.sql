@@ -262,8 +262,8 @@ begin
   return v_answer;
 end $$;
 
--- Ends a call and charges its duration. A second end answers as the first. What the hold and the account do not cover is
--- recorded as debt: the call did happen.
+-- Ends a call and charges its duration. A second end answers as the first; one that was given up without a charge, never having
+-- been heard of, is charged after all. What the hold and the account do not cover is recorded as debt: the call did happen.
 create function credits.end_call(p_call_id bigint, p_ended_at timestamptz default null, p_reason text default null)
 returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
@@ -272,8 +272,10 @@ declare
 begin
   perform credits._raise_bad_call(c.started_at, p_ended_at);
   perform credits._check_call_text(null, null, p_reason, null);
+  if c.status = 'abandoned' and c.transaction_seq is null then c := credits._reopen_call(c); end if;
   if c.status = 'running' then
-    c := credits._settle_call(c, coalesce(p_ended_at, greatest(credits._now(), c.started_at)), p_reason);
+    c := credits._settle_call(c, coalesce(p_ended_at, least(greatest(credits._now(), c.started_at),
+                                                            c.started_at + (credits._call_limits()).longest)), p_reason);
   end if;
   select * into a from credits.accounts where id = c.account_id;
   return credits._call_answer(c, a);
@@ -303,7 +305,19 @@ begin
   return credits._close_call(c, p_ended_at, p_reason, a.seq, -t.amount_micros);
 end $$;
 
--- Ends calls nobody has heard of for a while, at their last heartbeat.
+-- Ends a call that never connected: its hold is given back, and it costs nothing, not even a set-up fee.
+create function credits._close_unconnected(c credits.calls, p_status text, p_reason text) returns credits.calls
+language plpgsql set search_path = '' as $$
+declare h credits.holds;
+begin
+  select * into h from credits.holds where id = c.hold_id;
+  perform credits._release(h, 'released', null);
+  update credits.calls set status = p_status, ended_at = started_at, ended_reason = p_reason, duration_seconds = 0,
+         billed_seconds = 0, charged_micros = 0, transaction_seq = null where id = c.id returning * into c;
+  return c;
+end $$;
+
+-- Ends calls nobody has heard of for a while, at their last heartbeat. Without any, a call did not connect.
 create function credits.settle_abandoned_calls(p_limit int default 500) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -318,7 +332,11 @@ begin
                order by silent.account_id, silent.id loop  -- accounts are locked in id order, as everywhere
     c := credits._lock_call(v_id);
     if c.status = 'running' and c.last_seen_at <= v_silent then
-      perform credits._settle_call(c, c.last_seen_at, 'abandoned');
+      if c.last_seen_at > c.started_at then
+        perform credits._settle_call(c, c.last_seen_at, 'abandoned');
+      else
+        perform credits._close_unconnected(c, 'abandoned', 'abandoned');
+      end if;
       v_n := v_n + 1;
     end if;
   end loop;

@@ -96,17 +96,12 @@ end $$;
 
 create function credits._close_reported(c credits.calls, p_from timestamptz, p_until timestamptz, p_reason text) returns credits.calls
 language plpgsql set search_path = '' as $$
-declare h credits.holds;
 begin
   if p_until > p_from then
     update credits.calls set started_at = p_from where id = c.id returning * into c;
     return credits._settle_call(c, p_until, p_reason);
   end if;
-  select * into h from credits.holds where id = c.hold_id;
-  perform credits._release(h, 'released', null);
-  update credits.calls set status = 'canceled', ended_at = started_at, ended_reason = p_reason, duration_seconds = 0,
-         billed_seconds = 0, charged_micros = 0, transaction_seq = null where id = c.id returning * into c;
-  return c;
+  return credits._close_unconnected(c, 'canceled', p_reason);
 end $$;
 
 revoke execute on all functions in schema credits from public;

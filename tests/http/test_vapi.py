@@ -270,6 +270,25 @@ def test_a_call_taken_for_abandoned_is_put_right_by_its_report(
     assert (call["status"], call["charged"], call["duration_seconds"]) == ("completed", "1.80", 700)
 
 
+def test_a_call_that_never_connected_and_is_never_reported_costs_nothing(
+    vapi: Vapi,
+    holder: Api,
+    give: Callable[..., Any],
+    age: Callable[[int, int], None],
+    service: Callable[..., Any],
+) -> None:
+    """Vapi asked for the assistant, then nothing more came: no set-up fee. A report that comes after all is charged."""
+    give("5.00")
+    vapi.send("assistant-request")
+    age(600, 600)
+    assert service("settle_abandoned_calls")["settled"] == 1
+    assert holder.available() == "5.00"
+    (call,) = holder.get("calls").json()["items"]
+    assert (call["status"], call["charged"]) == ("abandoned", "0.00")
+    assert vapi.report(70)["charged"] == "0.30"
+    assert holder.available() == "4.70"
+
+
 def test_a_correction_by_hand_is_left_alone(
     vapi: Vapi,
     holder: Api,

@@ -241,6 +241,25 @@ def test_a_call_nobody_hears_of_is_settled_at_its_last_heartbeat(
     assert anna.balance["held_micros"] == 0
 
 
+def test_a_call_that_never_connected_costs_nothing(
+    clock: Clock, holder: Callable[..., Person], catalog: Call, start: Call, service: Call, ledger: Call
+) -> None:
+    """D6: started and never heard of again, it pays no set-up fee; an end that is told later is charged as it was, once."""
+    catalog("recruitment")  # 1.00 a call and 0.50 a minute
+    anna = holder("5.00")
+    call = start(anna, operation="vapi_call")["call_id"]
+    clock.advance(minutes=10)
+    assert service("settle_abandoned_calls") == {"settled": 1}
+    (logged,) = anna.call("calls")["items"]
+    assert (logged["status"], logged["duration_seconds"], logged["charged_micros"]) == ("abandoned", 0, 0)
+    assert (ledger_uses(ledger(anna)), anna.balance["held_micros"]) == ([], 0)
+    begun = clock.now - timedelta(minutes=10)
+    for _ in range(2):
+        late = anna.call("end_call", call_id=call, ended_at=begun + timedelta(seconds=70))
+        assert (late["call_status"], late["charged_micros"]) == ("completed", 2_000_000)
+    assert ledger_uses(ledger(anna)) == [-2_000_000]
+
+
 def test_a_call_longer_than_its_credits_is_charged_and_leaves_a_debt(
     clock: Clock, holder: Callable[..., Person], start: Call, buy: Call
 ) -> None:
