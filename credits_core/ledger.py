@@ -9,6 +9,11 @@ from credits_core.db.port import Database, Identity
 
 Answer = dict[str, Any]
 
+# What a transaction can be, as the table of transactions has it, in the order in which people look for them.
+KINDS = (
+    "use", "purchase", "bonus", "grant", "adjustment", "reversal", "refund", "dispute", "expiry", "extension", "debt_recovery",
+)  # fmt: skip
+
 
 def balance(db: Database, identity: Identity, *, account_id: int | None = None) -> Answer:
     """available, posted, held, debt, overdraft, total_purchased, total_used (each `*_micros`), unlimited, as_of."""

@@ -47,6 +47,13 @@ def set_plan(db: Database, identity: Identity, account_id: int, plan: str | None
     return answer
 
 
+def account_settings(db: Database, identity: Identity, *, account_id: int | None = None) -> Answer:
+    """The settings as they are: account_id, time_zone, anchor_day (1 to 31), low_balance_micros (levels), catalog (its own, or
+    None)."""
+    answer: Answer = db.call("account_settings", identity, account_id=account_id)
+    return answer
+
+
 def set_account_settings(
     db: Database,
     identity: Identity,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
@@ -48,6 +48,14 @@ def plans(caller: Called) -> JSONResponse:
     return answer(catalog.plans(caller.db, caller.identity_or_nobody) or {"catalog": None, "plans": []})
 
 
+@router.get("/account/settings", response_model=answers.Settings)
+def read_settings(caller: Called, account: Whose = None) -> JSONResponse:
+    """Time zone, billing day, levels of the low-balance alert, and a catalog of the account's own if it has one."""
+    return _settings(
+        limits.account_settings(caller.db, caller.identity, account_id=caller.account_id(account))
+    )
+
+
 @router.post("/account/settings", response_model=answers.Settings)
 def settings(caller: Called, body: bodies.AccountSettings) -> JSONResponse:
     """Change the time zone, the levels of the low-balance alert, and (administrators) billing day and catalog."""
@@ -60,8 +68,12 @@ def settings(caller: Called, body: bodies.AccountSettings) -> JSONResponse:
         low_balance_micros=body.low_balance,
         catalog=body.catalog,
     )
-    levels = [format_credits(micros) for micros in changed["low_balance_micros"]]
-    return answer({**changed, "low_balance": levels})
+    return _settings(changed)
+
+
+def _settings(found: dict[str, Any]) -> JSONResponse:
+    levels = [format_credits(micros) for micros in found["low_balance_micros"]]
+    return answer({**found, "low_balance": levels})
 
 
 @router.get("/alerts", response_model=answers.Alerts)

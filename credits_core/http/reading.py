@@ -25,8 +25,9 @@ From = Annotated[Time | None, Query(alias="from")]
 To = Annotated[Time | None, Query()]
 At = Annotated[Time | None, Query(description="A moment in the past.")]
 Kind = Literal[
-    "purchase", "grant", "bonus", "use", "adjustment", "reversal", "expiry", "refund", "debt_recovery"
-]
+    "purchase", "grant", "bonus", "use", "adjustment", "reversal", "expiry", "refund", "dispute", "debt_recovery",
+    "extension", "purchases", "usage",
+]  # fmt: skip
 TransactionId = Annotated[str, Path(pattern=r"^\d{1,18}-\d{1,18}$", examples=["17-42"])]
 CallStatus = Literal["running", "completed", "canceled", "failed", "abandoned"]
 

@@ -13,15 +13,13 @@ from pages.common.formats import words
 
 session.guard(session.EVERYBODY)
 
-KINDS = ("use", "purchase", "bonus", "grant", "adjustment", "reversal", "refund", "expiry", "debt_recovery")
-
 
 def filters() -> tuple[dict[str, Any], periods.Days]:
     """The filters of the URL: arguments of the database's list, and the days."""
     with st.container(horizontal=True, vertical_alignment="center"):
         kind = st.selectbox(
             "Kind",
-            KINDS,
+            ledger.KINDS,
             index=None,
             placeholder="All kinds",
             format_func=widgets.status_label,

@@ -42,6 +42,8 @@ STATUS_COLORS: Mapping[str, str] = {
     "abandoned": WARN,
     "review": WARN,
     "refund": WARN,
+    "dispute": WARN,
+    "extension": BLUE,
     "failed": BAD,
     "debt_recovery": BAD,
 }

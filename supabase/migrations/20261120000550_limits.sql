@@ -328,6 +328,13 @@ begin
   return (select to_jsonb(s) from credits.account_settings as s where account_id = v_account);
 end $$;
 
+-- An account's time zone, billing day, levels of warning and own catalog; the defaults where nothing was set.
+create function credits.account_settings(p_account_id bigint default null) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return to_jsonb(credits._settings(credits._account(p_account_id, 'read')));
+end $$;
+
 -- The plans of a catalog file. A changed allowance counts at once: what was used this month stays used. A plan that is no longer
 -- in the file is no longer given to anybody; who has it keeps it.
 create function credits._load_plans(p_catalog text, p_plans jsonb) returns void
@@ -403,5 +410,5 @@ grant execute on function
   credits._settings(bigint), credits._period(credits.account_settings, text, timestamptz), credits._anchored(timestamp, smallint),
   credits._allowance(bigint, smallint, timestamptz), credits._api_key_id(), credits._level(numeric, numeric),
   credits.limits(bigint), credits.set_plan(bigint, text), credits.set_cap(text, bigint, bigint, bigint),
-  credits.set_account_settings(bigint, text, int, bigint[], text)
+  credits.account_settings(bigint), credits.set_account_settings(bigint, text, int, bigint[], text)
 to authenticated, service_role;

@@ -34,6 +34,7 @@ def about_metering(holder: Api, admin: Api) -> Answers:
         ("POST", "/credits/account/settings"): holder.post(
             "account/settings", {"time_zone": "Europe/Berlin", "low_balance": ["10", "1"]}
         ),
+        ("GET", "/credits/account/settings"): holder.get("account/settings"),
         ("GET", "/credits/alerts"): holder.get("alerts"),
         ("POST", "/credits/alerts/read"): holder.post("alerts/read"),
         ("GET", "/credits/calls/{call_id}"): holder.get(f"calls/{call}"),

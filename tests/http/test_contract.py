@@ -77,7 +77,7 @@ def test_the_document_lists_every_route_and_nothing_else() -> None:
         GET balance packages pricing transactions history usage/analytics success alerts admin/users admin/analytics
         POST checkout purchase check use deduct use/batch calls calls/{call_id}/heartbeat calls/{call_id}/end holds
         POST holds/{hold_id}/capture holds/{hold_id}/release webhook integrations/vapi admin/adjust
-        GET api-keys limits plans calls/{call_id} holds/{hold_id} transactions/{transaction_id} admin/margins
+        GET api-keys limits plans account/settings calls/{call_id} holds/{hold_id} transactions/{transaction_id} admin/margins
         POST api-keys limits/caps account/settings alerts/read holds/{hold_id}/extend
         POST admin/plan admin/rehearsal admin/provider-cost admin/reverse admin/grants/{grant_id}/extend
         GET admin/refunds

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from credits_core import catalog
+from credits_core import catalog, ledger
+from credits_core.http import reading
 from credits_core.jobs import JOBS, run_job
 from credits_core.runtime import Runtime
 from tests.http.conftest import HOLDER, SUPER, Api, problem
@@ -293,3 +295,29 @@ def test_a_grant_gets_a_later_end(holder: Api, admin: Api) -> None:
     problem(admin.post("admin/grants/999999/extend", body), 404, "not_found")
     problem(holder.post(address, body), 403, "not_allowed")
     assert holder.available() == "3.00"
+
+
+def test_settings_are_read_as_they_are(holder: Api, admin: Api, api: Callable[[str | None], Api]) -> None:
+    """F1, E1: the defaults where nothing was set, then what was set; other people's are for staff."""
+    found = holder.get("account/settings").json()
+    assert (found["time_zone"], found["anchor_day"], found["catalog"]) == ("UTC", 1, None)
+    assert found["low_balance"] == ["10.00", "5.00", "1.00"]
+    changed = holder.post("account/settings", {"time_zone": "Europe/Berlin", "low_balance": ["3"]}).json()
+    assert holder.get("account/settings").json() == changed
+    assert admin.get("account/settings", account=HOLDER).json() == changed
+    problem(api("finance@demo.test").get("account/settings", account="999999"), 404, "not_found")
+    problem(holder.get("account/settings", account=str(changed["account_id"] + 1)), 403, "not_allowed")
+    problem(api(None).get("account/settings"), 401, "not_signed_in")
+
+
+def test_every_kind_of_transaction_can_be_asked_for(holder: Api, owner_sql: Callable[..., Any]) -> None:
+    """B1: the API's filter and the page's list hold exactly the kinds of the table."""
+    (rule,) = owner_sql(
+        "select pg_get_constraintdef(oid) as text from pg_constraint where conrelid = 'credits.transactions'::regclass"
+        " and contype = 'c' and pg_get_constraintdef(oid) like '%purchase%'"
+    )
+    kinds = set(re.findall(r"'(\w+)'", rule["text"]))
+    assert set(ledger.KINDS) == kinds and len(kinds) > 8
+    assert set(get_args(reading.Kind)) == kinds | {"purchases", "usage"}
+    for kind in get_args(reading.Kind):
+        assert holder.get("transactions", kind=kind).json()["items"] == []
