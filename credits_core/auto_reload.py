@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 Answer = dict[str, Any]
 # Charges take seconds; so few at a time end long before their lease of two minutes.
 BATCH = 5
+# What is not begun by then is left to the next run: the lease could pass meanwhile, and somebody else take it up.
+BEGIN_WITHIN_SECONDS = 25
 # An attempt this old was begun by somebody else; its charge may be there although its key is forgotten: look first.
 LOOK_FIRST_SECONDS = 60
 CONFIRM_PATH = "/auth/confirm-payment"
@@ -36,10 +38,34 @@ CONSENT_TEXT = (
 
 
 def state(db: Database, identity: Identity, *, account_id: int | None = None) -> Answer:
-    """What is agreed, what happens next, and why the last attempts did what they did; `consent_words` are the words to agree
-    to."""
+    """What is agreed (`state` on, paused, off), what happens next (`next_status`, `next`, `amount_cents`, `until`), the last
+    `attempts` with why and how each ended, all `consents`; `consent_words` are the words to agree to."""
     found: Answer = db.call("auto_reload", identity, account_id=account_id)
     return found | {"consent_words": {"version": CONSENT_VERSION, "text": CONSENT_TEXT}}
+
+
+def preview(
+    db: Database,
+    identity: Identity,
+    *,
+    threshold_micros: int,
+    target_micros: int,
+    cap_day_cents: int,
+    cap_month_cents: int,
+    account_id: int | None = None,
+) -> Answer:
+    """What these terms would do now; changes nothing. `refusal` is a sentence or None, `one_reload_cents` what a reload costs at
+    the threshold; `status` (due, idle, ...), `amount_cents`, `credits_micros` and `until` are those of the next one."""
+    answer: Answer = db.call(
+        "auto_reload_preview",
+        identity,
+        threshold_micros=threshold_micros,
+        target_micros=target_micros,
+        cap_day_cents=cap_day_cents,
+        cap_month_cents=cap_month_cents,
+        account_id=account_id,
+    )
+    return answer
 
 
 def agree(
@@ -87,7 +113,7 @@ def switch(parts: Parts, identity: Identity, action: str) -> Answer:
     for attempt in before["attempts"][:1]:
         if attempt["status"] == "authentication_required":
             purchase = parts.db.call("purchase", identity, purchase_id=attempt["purchase_id"])
-            if purchase["status"] == "open" and purchase["session_id"] is not None:
+            if purchase["status"] in ("open", "failed") and purchase["session_id"] is not None:
                 parts.stripe.cancel_payment_intent(purchase["session_id"])
                 fulfillment.fulfill_session(parts.db, parts.stripe, purchase["session_id"])
     return state(parts.db, identity)
@@ -117,7 +143,11 @@ def run(db: Database, stripe: StripeGateway, base_url: str, *, limit: int = BATC
     """
     counts = {"charged": 0, "refused": 0, "waiting": 0}
     outage: str | None = None
+    began = time.monotonic()
     for attempt in db.call("claim_auto_reloads", SERVICE, livemode=stripe.livemode, limit=limit)["items"]:
+        if time.monotonic() - began > BEGIN_WITHIN_SECONDS:
+            counts["waiting"] += 1
+            continue
         try:
             if outage is None:
                 counts[_reload(db, stripe, attempt, base_url)] += 1
@@ -136,6 +166,9 @@ def _reload(db: Database, stripe: StripeGateway, attempt: Mapping[str, Any], bas
         charge = _charge(db, stripe, attempt, purchase)
     except (InvalidRequest, NotFound) as error:
         _finish(db, attempt, "gave_up", detail=error.message)
+        return "refused"
+    if charge is None:
+        _finish(db, attempt, "not_needed")
         return "refused"
     intent = charge.payment_intent_id
     if intent is not None:
@@ -160,8 +193,6 @@ def _reload(db: Database, stripe: StripeGateway, attempt: Mapping[str, Any], bas
             charge,
             pay_url=f"{base_url}{CONFIRM_PATH}?payment={intent}",
         )
-        # The purchase stays open for a day: the owner may pay, and the poll sees it.
-        fulfillment.fulfill_session(db, stripe, intent)
         return "refused"
     if intent is not None:
         stripe.cancel_payment_intent(intent)  # a later attempt has an intent of its own
@@ -171,10 +202,12 @@ def _reload(db: Database, stripe: StripeGateway, attempt: Mapping[str, Any], bas
 
 def _charge(
     db: Database, stripe: StripeGateway, attempt: Mapping[str, Any], purchase: Mapping[str, Any]
-) -> ChargeState:
+) -> ChargeState | None:
+    """The charge of an attempt, made now or before; None when nothing was charged before and nothing is needed any more."""
     age = time.time() - datetime.fromisoformat(attempt["created_at"]).timestamp()
-    found = _found(db, stripe, purchase) if age > LOOK_FIRST_SECONDS else None
-    if found is not None:
+    is_needed = attempt["is_needed"]
+    found = _found(db, stripe, purchase) if age > LOOK_FIRST_SECONDS or not is_needed else None
+    if found is not None or not is_needed:
         return found
     reference = {
         "purchase_id": str(attempt["purchase_id"]),

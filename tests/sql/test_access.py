@@ -15,7 +15,7 @@ EVERYBODY = """
     _raise _rate _rate_price _require _role _round _user_id
 """
 SIGNED_IN = """
-    account_detail account_overview accounts_list adjust adjust_preview alerts api_keys balance
+    account_detail account_overview account_settings accounts_list adjust adjust_preview alerts api_keys balance
     balance_as_of call call_by_key calls capture_hold check_use create_api_key create_purchase end_call explain
     extend_grant extend_hold finance_overview find_account heartbeat hold jobs_status limits margins
     mark_alerts_read me place_hold purchase purchase_quote purchase_status purchases rehearse_prices
@@ -31,6 +31,7 @@ SIGNED_IN = """
     _posted_before _statement_month _statement_movements _statement_payments
     create_subscription request_subscription_change subscription
     _change_terms _choice _left_of_subscription _subscription_json
+    auto_reload_preview
     _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
     _attempt_of_message_json _message_json
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
@@ -38,6 +39,7 @@ SIGNED_IN = """
     _own_account _period _purchase_answer _purchase_json _raise_charge_error _require_scope _run_out _sales
     _check_months _month _utc_day
     _attempt_json _campaign_json _left_of_purchase _owner_only _paid_cents _refund_json
+    _consents _next_reload _reload_figures _reload_refusal
     _refund_limit_cents _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable
     _timestamptz _today _top_accounts _transaction_json _usage_days _usage_json _uuid _would_draw _zone
     claim_referral decide_referral referral referral_program referrals set_referral_program
@@ -68,10 +70,10 @@ NOBODY = """
     _load_subscription_plans _period_paid _renewal_grace _request_json _roll_over _subscription_changed
     _subscription_mismatch _subscription_of _switch_allowances _tell_changes
     _acting_for _add_price _api_key_json _apply_code _approve_refund _check_refund _claw_back _converge_dispute
-    _converge_refund _dispute_is_short _draw_purchase _follow_redemption _open_attempt _purchase_terms _recover_debt
+    _converge_refund _dispute_is_short _draw_purchase _follow_redemption _open_attempt _pause_reload _purchase_terms _recover_debt
     _replayed_purchase _return_recovered _share_of_purchase _undo _append_only _apply_gates _audit _batch_result
     _book_expired _capture_answer _charge _charge_carefully _charge_together _check_call_text _check_hold_time
-    _check_key _check_operations _close_call _close_ledger _close_reported _count_spend _counted _credit_purchase
+    _check_key _check_operations _close_call _close_ledger _close_reported _close_unconnected _count_spend _counted _credit_purchase
     _debt_of_holds _draw _drawn _empty_hold _expired_of _give_allowance _grant _grow_hold _hold_event
     _hold_first_slice _hold_next_slice _hold_nothing _load_plans _lock_call _lock_hold _merge_draws _most_available
     _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events _record _refresh_limits

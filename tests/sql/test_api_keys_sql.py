@@ -29,6 +29,7 @@ OPENS = {
         deliveries delivery explain flags hold limits live_calls me notice_settings purchase purchase_quote purchase_status
         purchases referral refunds run_out_forecast statement statements subscription transactions unread_alerts
         usage_analytics usage_report
+        account_settings auto_reload_preview
     """,
     "use": "check_use end_call heartbeat purchase_quote start_call use use_batch",
     "hold": "capture_hold check_use extend_hold place_hold purchase_quote release_hold",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from credits_core import errors
-from credits_core.db.port import user_identity
+from credits_core.db.port import SERVICE, user_identity
 from credits_core.units import parse_credits as micros
 from tests.sql.conftest import Call, Clock, Person, Rows, paid, refused
 
@@ -17,12 +17,16 @@ WORDS = "I allow automatic payments with my saved card within these limits until
 
 
 def agree(anna: Person, **changes: object) -> Any:
+    customer = f"cus_{anna.account_id}"
+    anna.database.call(
+        "set_customer", SERVICE, account_id=anna.account_id, livemode=False, customer_id=customer
+    )
     terms: dict[str, object] = {
         "threshold_micros": micros("5"),
         "target_micros": micros("25"),
         "cap_day_cents": 5000,
         "cap_month_cents": 8000,
-        "customer_id": "cus_1",
+        "customer_id": customer,
         "payment_method_id": "pm_1",
         "consent_text": WORDS,
         "text_version": "1",
@@ -57,7 +61,7 @@ def test_one_reload_closes_the_gap_at_once(
     assert claim() == []  # at the threshold is not below it
     anna.use("call", 600)
     (attempt,) = claim()
-    assert (attempt["amount_cents"], attempt["customer_id"]) == (2150, "cus_1")
+    assert (attempt["amount_cents"], attempt["customer_id"]) == (2150, f"cus_{anna.account_id}")
     assert "3.50" in attempt["why"]
     finish(attempt, "succeeded")
     assert anna.available == micros("25")
