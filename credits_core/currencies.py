@@ -6,6 +6,12 @@ currency.
 
 from __future__ import annotations
 
+from decimal import Decimal, DecimalException
+
+from credits_core.errors import InvalidRequest
+
+MAX_MINOR_UNITS = 99_999_999  # of one charge at Stripe
+
 _ZERO_DECIMAL = frozenset(
     ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf")
 )
@@ -88,3 +94,24 @@ def format_money(amount: int, currency: str) -> str:
     text = f"{whole:,}" + (f".{part:0{places}d}" if places else "")
     sign = "-" if amount < 0 else ""
     return f"{sign}{symbol}{text}" if symbol else f"{sign}{text} {currency.upper()}"
+
+
+def parse_money(text: str, currency: str) -> int:
+    """Minor units of a decimal text of the main unit: `("12.50", "usd")` is 1250. InvalidRequest for other text, parts of a
+    minor unit, nothing or less, and more than a charge can be."""
+    try:
+        amount = Decimal(text.strip()).scaleb(decimals(currency))
+    except DecimalException:
+        raise InvalidRequest(f"“{text}” is not an amount of money; write a number such as 25.") from None
+    if not amount.is_finite() or amount != amount.to_integral_value() or not 0 < amount <= MAX_MINOR_UNITS:
+        raise InvalidRequest(
+            f"“{text}” is not an amount in {currency.upper()}; write a number above 0 with its usual decimals."
+        )
+    return int(amount)
+
+
+def plain_money(amount: int, currency: str) -> str:
+    """The number alone, as a form holds it: `(1250, "usd")` is `12.50`, `(1200, "usd")` is `12`."""
+    places = decimals(currency)
+    whole, part = divmod(amount, 10**places)
+    return f"{whole}.{part:0{places}d}" if part else str(whole)

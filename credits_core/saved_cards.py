@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 from credits_core.checkout import Parts
 from credits_core.db.port import SERVICE, Identity
 from credits_core.errors import Conflict, NotFound
 from credits_core.stripe_states import CardSetup, SavedCard
 
-RETURN_PATH = "/auth/card-saved?session_id={CHECKOUT_SESSION_ID}"
+RETURN_PATH = "/auth/card-saved?session_id={CHECKOUT_SESSION_ID}&next="
+PAGE = "/auto_reload"
 
 
 def saved(parts: Parts, identity: Identity) -> tuple[str | None, list[SavedCard]]:
@@ -22,8 +24,8 @@ def saved(parts: Parts, identity: Identity) -> tuple[str | None, list[SavedCard]
         return None, []
 
 
-def start_saving(parts: Parts, identity: Identity, base_url: str, cancel_path: str = "/") -> CardSetup:
-    """A page at Stripe (`url`) where the caller saves a card; nothing is charged."""
+def start_saving(parts: Parts, identity: Identity, base_url: str, back: str = PAGE) -> CardSetup:
+    """A page at Stripe (`url`) where the caller saves a card; nothing is charged. It leads to the path `back`."""
     known = _customer(parts, identity)
     account_id, customer_id = known["account_id"], known["customer_id"]
     if customer_id is None:
@@ -39,8 +41,8 @@ def start_saving(parts: Parts, identity: Identity, base_url: str, cancel_path: s
         customer_id,
         account_id,
         currency,
-        f"{base_url}{RETURN_PATH}",
-        f"{base_url}{cancel_path}",
+        f"{base_url}{RETURN_PATH}{quote(back, safe='')}",
+        f"{base_url}{back}",
         f"card-{uuid.uuid4()}",
     )
 

@@ -6,6 +6,7 @@ Amounts are minor units of `currency`, times seconds since 1970.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 HARD_DECLINES = frozenset(
@@ -29,6 +30,10 @@ class SavedCard:
     exp_month: int
     exp_year: int
     is_default: bool = False
+
+    def expired(self, on: date) -> bool:
+        """Whether its last month is over on that day."""
+        return (self.exp_year, self.exp_month) < (on.year, on.month)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ import uuid
 from collections.abc import Callable
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from credits_core import auto_reload, saved_cards
 from credits_core.auth import form
-from credits_core.auth.cookies import local_base_url, same_origin
+from credits_core.auth.cookies import local_base_url, safe_next, same_origin
 from credits_core.auth.person import Person, current_identity
 from credits_core.errors import CreditsError, NotAllowed
 from credits_core.runtime import get_runtime
@@ -20,19 +21,26 @@ from credits_core.runtime import get_runtime
 MAX_ID = 255
 
 
-def save_card(request: Request) -> Response:
-    """POST: 303 to the page where the card is entered."""
+async def save_card(request: Request) -> Response:
+    """POST: 303 to the page where the card is entered; it leads back to `next`, a page of this app with what was filled in."""
+    fields = await request.form(max_files=0, max_fields=10)
+    return await run_in_threadpool(_save_card, request, _back(fields.get("next")))
+
+
+def _save_card(request: Request, back: str) -> Response:
     runtime = get_runtime()
     if not same_origin(request.headers, runtime.settings):
         raise NotAllowed("This form was sent from another site; open the app and use its own button.")
     person = current_identity(request.cookies)
     if person is None:
-        return _sign_in("/")
+        return _sign_in(back)
     base = local_base_url(request.headers, runtime.settings)
     try:
-        setup = saved_cards.start_saving(runtime, person.identity, base)
+        setup = saved_cards.start_saving(runtime, person.identity, base, back)
     except CreditsError as error:
-        return form.notice("The card cannot be saved just now", error.message, status=error.http_status)
+        return form.notice(
+            "The card cannot be saved just now", error.message, back=back, status=error.http_status
+        )
     return RedirectResponse(setup.url or base, 303)
 
 
@@ -48,12 +56,13 @@ def confirm_payment(request: Request) -> Response:
 
 
 def _card_saved(request: Request, person: Person) -> Response:
+    back = _back(request.query_params.get("next"))
     setup = saved_cards.finish_saving(get_runtime(), person.identity, _query(request, "session_id"))
     if setup.payment_method_id is None:
         return form.notice(
-            "No card was saved", "The page was left before a card was saved; try again.", link="Back"
+            "No card was saved", "The page was left before a card was saved; try again.", back=back
         )
-    return RedirectResponse("/", 303)
+    return RedirectResponse(f"{back}{'&' if '?' in back else '?'}card=saved", 303)
 
 
 def _confirm_payment(request: Request, person: Person) -> Response:
@@ -68,11 +77,19 @@ def _confirm_payment(request: Request, person: Person) -> Response:
 def _as_person(request: Request, answer: Callable[[Request, Person], Response]) -> Response:
     person = current_identity(request.cookies)
     if person is None:
-        return _sign_in("/")
+        return _sign_in(saved_cards.PAGE)
     try:
         return answer(request, person)
     except CreditsError as error:
-        return form.notice("That did not work", error.message, status=error.http_status)
+        return form.notice(
+            "That did not work", error.message, back=saved_cards.PAGE, status=error.http_status
+        )
+
+
+def _back(target: object) -> str:
+    """Where to go afterwards: a page of this app, the auto-reload page unless another one was named."""
+    found = safe_next(target if isinstance(target, str) else None)
+    return saved_cards.PAGE if found == "/" else found
 
 
 def _query(request: Request, name: str) -> str:

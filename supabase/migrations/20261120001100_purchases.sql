@@ -249,6 +249,7 @@ declare v_kind text := case
   when p.status = 'credited' then 'purchase_credited'
   when p.status = 'review' then 'purchase_in_review'
   when p.idempotency_key like 'auto-reload:%' then null
+  when p.expires_at is null and p.flow = 'payment_intent' and p_before <> 'processing' then null  -- another card may pay it
   when p_before = 'processing' or (p_before = 'open' and p.status = 'failed') then 'payment_failed' end;
 begin
   if v_kind is null then return; end if;

@@ -107,6 +107,7 @@ declare
   v_account  bigint := credits._owner_only();
   v_why      text := credits._reload_refusal(p_threshold_micros, p_target_micros, p_cap_day_cents, p_cap_month_cents);
   v_currency text := (select currency from credits.catalogs where is_active);
+  v_terms    jsonb;
 begin
   if v_why is not null then
     perform credits._raise('LC400', v_why, jsonb_build_object('currency', v_currency, 'one_reload_cents',
@@ -116,10 +117,15 @@ begin
   elsif not exists (select from credits.customers where account_id = v_account and customer_id = p_customer_id) then
     perform credits._raise('LC404', 'There is no such saved card of yours; save a card first.');  -- nobody else's card is charged
   end if;
-  insert into credits.auto_reload_consents (account_id, at, actor, is_given, text_version, consent_text, terms)
-  values (v_account, credits._now(), credits._actor(), true, p_text_version, trim(p_consent_text), jsonb_build_object(
+  v_terms := jsonb_build_object(
     'threshold_micros', p_threshold_micros, 'target_micros', p_target_micros, 'cap_day_cents', p_cap_day_cents,
-    'cap_month_cents', p_cap_month_cents, 'currency', v_currency, 'payment_method_id', p_payment_method_id));
+    'cap_month_cents', p_cap_month_cents, 'currency', v_currency, 'payment_method_id', p_payment_method_id);
+  perform from credits.accounts where id = v_account for no key update;
+  -- the same click twice is one consent
+  insert into credits.auto_reload_consents (account_id, at, actor, is_given, text_version, consent_text, terms)
+  select v_account, credits._now(), credits._actor(), true, p_text_version, trim(p_consent_text), v_terms
+   where (trim(p_consent_text), v_terms) is distinct from (
+     select (x.consent_text, x.terms) from credits.auto_reload_consents as x where x.account_id = v_account order by x.id desc limit 1);
   insert into credits.auto_reload as r (account_id, is_on, threshold_micros, target_micros, cap_day_cents, cap_month_cents, currency,
                                         customer_id, payment_method_id)
   values (v_account, true, p_threshold_micros, p_target_micros, p_cap_day_cents, p_cap_month_cents, v_currency, p_customer_id,

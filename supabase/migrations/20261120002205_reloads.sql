@@ -103,14 +103,29 @@ begin
   return null;
 exception when sqlstate 'LC400' or sqlstate 'LC404' or sqlstate 'LC409' then  -- one account's trouble must not keep the others waiting
   perform credits._pause_reload(p_account_id, 'terms', 'What is agreed cannot be bought any more: ' || sqlerrm || ' Agree to new terms.');
+  perform credits._tell(p_account_id, 'auto_reload_paused', jsonb_build_object('is_auto_reload', true, 'reason', sqlerrm));
   return null;
 end $$;
 
+-- Only its owner ends a pause; they are told of it, or of the one attempt that failed.
 create function credits._pause_reload(p_account_id bigint, p_for text, p_reason text, p_pay_url text default null) returns void
 language sql set search_path = '' as $$
   update credits.auto_reload set paused_for = p_for, paused_reason = p_reason, paused_at = credits._now(), pay_url = p_pay_url
-   where account_id = p_account_id and is_on
+   where account_id = p_account_id and is_on and paused_reason is null
 $$;
+
+create function credits._tell_reload(t credits.auto_reload_attempts) returns void
+language plpgsql set search_path = '' as $$
+declare s credits.auto_reload;
+begin
+  select * into s from credits.auto_reload where account_id = t.account_id;
+  perform credits._tell(t.account_id, case when s.paused_reason is null then 'payment_failed' else 'auto_reload_paused' end,
+    jsonb_strip_nulls(jsonb_build_object(
+      'attempt_id', t.id, 'purchase_id', t.purchase_id, 'amount_cents', t.amount_cents, 'is_auto_reload', true,
+      'currency', (select currency from credits.purchases where id = t.purchase_id),
+      'reason', coalesce(s.paused_reason, t.detail), 'decline_code', t.decline_code, 'pay_url', s.pay_url,
+      'next_attempt_at', case when s.paused_reason is null then credits._iso(s.next_attempt_at) end)), t.id::text);
+end $$;
 
 create function credits._attempt_json(t credits.auto_reload_attempts, s credits.auto_reload) returns jsonb
 language sql stable set search_path = '' as $$
@@ -173,6 +188,7 @@ begin
     elsif s.failures >= 3 then
       perform credits._pause_reload(s.account_id, 'declines', 'The card was refused three times in a row.');
     end if;
+    perform credits._tell_reload(t);
   end if;
   return credits._attempt_json(t, s);
 end $$;

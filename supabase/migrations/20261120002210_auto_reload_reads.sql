@@ -42,11 +42,22 @@ begin
       when 'due' then 'The balance is below the threshold: a reload is due now.'
       when 'idle' then format('Reloads when the balance falls below %s credits.', round(s.threshold_micros / 1e6, 2))
       else format('Waits until %s UTC before the next attempt.', to_char((n ->> 'until')::timestamptz at time zone 'UTC', 'YYYY-MM-DD HH24:MI')) end,
-    'consent', credits._consents(v_account, 1) -> 0, 'consents', credits._consents(v_account, 20),
+    'suggestion', credits._suggested_terms(), 'consent', credits._consents(v_account, 1) -> 0, 'consents', credits._consents(v_account, 20),
     'attempts', (select coalesce(jsonb_agg(credits._attempt_json(t::credits.auto_reload_attempts, s) order by t.created_at desc), '[]')
                    from (select * from credits.auto_reload_attempts as x where x.account_id = v_account
                           order by x.created_at desc, x.id limit 20) as t));
 end $$;
+
+-- Terms to begin with: a reload buys what the popular package (or the second one) holds when a tenth of it is left, twice a day.
+create function credits._suggested_terms() returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object(
+           'threshold_micros', k.credits_micros / 10, 'target_micros', k.credits_micros / 10 + k.credits_micros,
+           'cap_day_cents', 2 * credits._reload_price(k.credits_micros), 'cap_month_cents', 6 * credits._reload_price(k.credits_micros))
+    from credits.packages as k join credits.catalogs as c on c.code = k.catalog and c.is_active
+   where k.is_offered and k.credits_micros <= c.custom_max_cents * c.custom_micros_per_cent
+   order by k.popular desc, abs(k.position - 2), k.position limit 1
+$$;
 
 -- The last consents, newest first; with a limit of 1 the one that was given last. is_given false: withdrawn.
 create function credits._consents(p_account_id bigint, p_limit int) returns jsonb
@@ -82,6 +93,6 @@ end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits._reload_figures(credits.auto_reload), credits._consents(bigint, int), credits.auto_reload(bigint),
+  credits._reload_figures(credits.auto_reload), credits._suggested_terms(), credits._consents(bigint, int), credits.auto_reload(bigint),
   credits.auto_reload_preview(bigint, bigint, bigint, bigint, bigint)
 to authenticated, service_role;

@@ -68,6 +68,8 @@ def test_a_debit_is_processing_until_the_bank_answers(
         assert (status(anna, bought), anna.available) == (("failed", NO_FUNDS), 0)
         page = anna.get("success", session_id=bought["session_id"])
         assert (page["status"], page["failure_reason"]) == ("failed", NO_FUNDS)
+        (told,) = anna.get("alerts")["items"]
+        assert (told["kind"], told["detail"]["reason"]) == ("payment_failed", NO_FUNDS)
     # It is over: the poll has nothing to ask, and late news changes nothing.
     before = status(anna, bought)
     assert world.poll()["checked"] == 0

@@ -39,7 +39,7 @@ SIGNED_IN = """
     _own_account _period _purchase_answer _purchase_json _raise_charge_error _require_scope _run_out _sales
     _check_months _month _utc_day
     _attempt_json _campaign_json _left_of_purchase _owner_only _paid_cents _refund_json
-    _consents _next_reload _reload_figures _reload_refusal
+    _consents _next_reload _reload_figures _reload_refusal _suggested_terms
     _refund_limit_cents _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable
     _timestamptz _today _top_accounts _transaction_json _usage_days _usage_json _uuid _would_draw _zone
     claim_referral decide_referral referral referral_program referrals set_referral_program
@@ -78,7 +78,7 @@ NOBODY = """
     _hold_first_slice _hold_next_slice _hold_nothing _load_plans _lock_call _lock_hold _merge_draws _most_available
     _open_ledger _purchase_mismatch _raise_bad_call _raise_hold_closed _read_events _record _refresh_limits
     _reopen_call _rehearse _rehearse_draft _release _replay _settle_call _settle_hold _spent_between _sync_user
-    _email_on _take_allowance _tell _tell_allowances _transaction_answer _undraw _unknown_call
+    _email_on _take_allowance _tell _tell_allowances _tell_reload _transaction_answer _undraw _unknown_call
     _follow_referral _give_reward _invited_json _lock_with_referrer _mailbox _masked _month_of_rewards _referral_code
     _referral_hold _referral_refusal _return_reward _reward_referral _rewards_left _take_reward
     _check_kinds _check_target_name _give_up _hold_back _judge_target _lock_target _retry_rules _sending_json
