@@ -53,7 +53,8 @@ create table credits.purchases (
 create unique index purchases_by_account on credits.purchases (account_id, created_at, id);
 -- What Stripe is asked about. A failed intent that was not canceled can still be paid with another card.
 create unique index purchases_waiting on credits.purchases (created_at, id)
-  where status in ('created', 'open', 'processing') or status = 'failed' and flow = 'payment_intent' and expires_at is null;
+  where status in ('created', 'open', 'processing')
+     or status = 'failed' and flow = 'payment_intent' and expires_at is null and review_decision is null;
 
 alter table credits.purchases enable row level security;
 create policy purchases_read on credits.purchases for select to authenticated
@@ -368,7 +369,8 @@ begin
   perform credits._require('service');
   with chosen as (
     select id from credits.purchases
-     where (status in ('created', 'open', 'processing') or status = 'failed' and flow = 'payment_intent' and expires_at is null)
+     where (status in ('created', 'open', 'processing')
+            or status = 'failed' and flow = 'payment_intent' and expires_at is null and review_decision is null)
        and created_at <= v_now - make_interval(secs => p_min_age_seconds)
        and (polled_at is null or polled_at <= v_now - (v_now - created_at) / 20)
      order by polled_at nulls first, created_at limit credits._page_size(p_limit) for update skip locked),
