@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 Row = dict[str, Any]
-DAILY_DAYS = 7
+DAILY_DAYS = 30
 _BATCH = 500
 
 

@@ -29,6 +29,7 @@ PAGES = (
     ("Finance", "finance/finance.py", "Sales and usage", ":material/monitoring:", session.FINANCE),
     ("Finance", "finance/revenue.py", "Revenue", ":material/payments:", session.FINANCE),
     ("Finance", "finance/margins.py", "Margins", ":material/percent:", session.FINANCE),
+    ("Finance", "finance/reconciliation.py", "Reconciliation", ":material/compare_arrows:", session.FINANCE),
     ("Administration", "admin/accounts.py", "Accounts", ":material/group:", session.ADMIN),
 )
 START = {"finance": "finance", "admin": "accounts", "super_admin": "accounts"}

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from credits_core import demo
+from credits_core import demo, demo_stripe
 from credits_core.auth import form
 from credits_core.auth.routes import ROUTES
 from credits_core.config import Settings
@@ -134,9 +134,12 @@ def _start(settings: Settings) -> Runtime:
     They are made before anybody is served: for some seconds they lock the demo people's accounts and move balances.
     """
     runtime = make_runtime(settings)
+    simulator = runtime.stripe.simulator
     if runtime.server is not None and settings.demo:
         demo.seed(runtime.server.owner_dsn())
-    if (simulator := runtime.stripe.simulator) is not None:
+        if simulator is not None:
+            demo_stripe.seed(simulator, runtime.server.owner_dsn(), f"{settings.base_url}/sim")
+    if simulator is not None:
         secret = settings.stripe_webhook_secret or simulator.webhook_secret()
         simulator.configure_webhook(f"http://127.0.0.1:{settings.port}/api/credits/webhook", secret)
     return runtime

@@ -45,6 +45,13 @@ STATUS_COLORS: Mapping[str, str] = {
     "dispute": WARN,
     "extension": BLUE,
     "failed": BAD,
+    "to settle": WARN,
+    "waiting": BLUE,
+    "finished": GOOD,
+    "repaired": GOOD,
+    "accepted": QUIET,
+    "processed": GOOD,
+    "ignored": QUIET,
     "debt_recovery": BAD,
 }
 STATUS_LABELS: Mapping[str, str] = {

@@ -75,6 +75,15 @@ def adjust(page: Page) -> None:
     drawn(page, page.get_by_role("button", name="Confirm +2.50 credits"), "Available afterwards")
 
 
+def reconciled(page: Page) -> None:
+    """The daily run begins seconds after the program; until then the page says that nothing was compared."""
+    for _ in range(60):
+        drawn(page, heading(page, "Runs"))
+        if page.get_by_text("How it adds up in USD").is_visible():
+            return
+        page.reload()
+
+
 LOOKS = [
     Look("sign_in", "", "auth/sign-in", "Demo people", plain=True),
     Look("sign_in_wrong", "", "auth/sign-in", "Email or password is incorrect.", wrong_password, plain=True,
@@ -99,6 +108,8 @@ LOOKS = [
     Look("explained", "holder", "transactions?kind=Use", "Why this amount", explain_first),
     Look("refused", "holder", "accounts", "You may not see this page."),
     Look("finance", "finance", "finance", "Heaviest users"),
+    Look("reconciliation", "finance", "reconciliation", "How it adds up in USD", reconciled),
+    Look("reconciliation_ask", "finance", "reconciliation?compare=0123456789abcdef0123456789abcdef", "Nothing is changed"),
     Look("accounts", "admin", "accounts", "Everybody with credits."),
     Look("account", "admin", "accounts?account=5", "Bought in all"),
     Look("account_grants", "admin", "accounts?account=5&part=Grants", "Bought in all"),

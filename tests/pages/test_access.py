@@ -19,7 +19,7 @@ HOLDER_PAGES = (
     "account/transactions.py",
     "account/checkout_return.py",
 )
-FINANCE_PAGES = ("finance/finance.py",)
+FINANCE_PAGES = ("finance/finance.py", "finance/reconciliation.py",)
 ADMIN_PAGES = ("admin/accounts.py",)
 EVERY_PAGE = HOLDER_PAGES + FINANCE_PAGES + ADMIN_PAGES
 MAY_SEE = {

@@ -6,12 +6,17 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from credits_core import demo
+from credits_core import demo, demo_stripe, reconcile
 from credits_core.auth.providers import DEMO_PEOPLE
 from credits_core.db.embedded import EmbeddedServer
+from credits_core.db.port import SERVICE
+from credits_core.db.psycopg_transport import PsycopgDatabase
+from credits_core.stripe_gateway import StripeGateway
+from credits_core.stripe_sim import Simulator
 from tests.sql.conftest import Call, Rows
 
 NOW = datetime.now(UTC)
@@ -97,3 +102,24 @@ def test_what_failed_half_way_leaves_nothing(
     assert owner_sql("select count(*) as n from credits.transactions") == [{"n": 0}]
     assert owner_sql("select count(*) as n from credits.profiles") == [{"n": len(DEMO_PEOPLE)}]
     assert owner_sql(CLOCK) == clock
+
+
+def test_stripe_lived_through_the_same_days(
+    owner_dsn: str, service: Call, owner_sql: Callable[..., Rows], database: PsycopgDatabase, tmp_path: Path
+) -> None:
+    """H5: every demo purchase and refund is at the simulator, with fees and payouts; made once; nothing to reconcile."""
+    demo.seed(owner_dsn, now=NOW)
+    simulator = Simulator(tmp_path, environment={})
+    try:
+        base = "http://127.0.0.1:8501/sim"
+        assert demo_stripe.seed(simulator, owner_dsn, base) > 200
+        assert demo_stripe.seed(simulator, owner_dsn, base) == 0
+        stripe = StripeGateway.for_simulator(simulator, base)
+        since = datetime.now(UTC) - timedelta(days=100)
+        reconcile.start(database, SERVICE, since, datetime.now(UTC), livemode=False, idempotency_key="demo")
+        done = reconcile.run(database, stripe)
+    finally:
+        simulator.close()
+    assert done is not None and (done["found"], done["totals"][0]["difference_cents"]) == (0, 0)
+    assert done["totals"][0]["paid_out_cents"] > 0
+    assert owner_sql("select from credits.purchases where status = 'credited' and fee_cents is null") == []
