@@ -25,6 +25,17 @@ def revenue_by_month(
     return answer
 
 
+def recurring_revenue(
+    db: Database, identity: Identity, *, livemode: bool, months: int = 12, time_zone: str = "UTC"
+) -> Answer:
+    """`rows` by currency and month, the oldest first: `mrr_cents` of the subscriptions running at its end (now, for the
+    running month), and what moved it since the month before: new, expansion, contraction (below 0), churn (below 0)."""
+    answer: Answer = db.call(
+        "recurring_revenue", identity, livemode=livemode, months=months, time_zone=time_zone
+    )
+    return answer
+
+
 def cohorts(
     db: Database, identity: Identity, *, livemode: bool, months: int = 12, time_zone: str = "UTC"
 ) -> Answer:

@@ -37,6 +37,22 @@ class Revenue(Answer):
     rows: list[RevenueMonth]
 
 
+class RecurringMonth(Answer):
+    month: str = Field(examples=["2026-11-01"])
+    currency: str = Field(examples=["usd"])
+    mrr_cents: int = Field(examples=[58_000], description="Monthly recurring revenue at the month's end.")
+    subscriptions: int = Field(examples=[20])
+    new_cents: int = Field(examples=[5_800])
+    expansion_cents: int = Field(examples=[1_000])
+    contraction_cents: int = Field(examples=[-500])
+    churn_cents: int = Field(examples=[-2_900])
+
+
+class Recurring(Answer):
+    livemode: bool
+    rows: list[RecurringMonth]
+
+
 class CohortMonth(Answer):
     cohort: str = Field(examples=["2026-09-01"], description="The month of the first purchase.")
     accounts: int = Field(examples=[12])
@@ -87,6 +103,17 @@ def revenue(caller: Called, months: Months = 12, time_zone: Zone = "UTC") -> JSO
     live = caller.runtime.settings.stripe_live
     return answer(
         finance.revenue_by_month(
+            caller.db, caller.identity, livemode=live, months=months, time_zone=time_zone
+        )
+    )
+
+
+@router.get("/recurring-revenue", response_model=Recurring)
+def recurring_revenue(caller: Called, months: Months = 12, time_zone: Zone = "UTC") -> JSONResponse:
+    """Monthly recurring revenue of the subscriptions, and what moved it. For staff."""
+    live = caller.runtime.settings.stripe_live
+    return answer(
+        finance.recurring_revenue(
             caller.db, caller.identity, livemode=live, months=months, time_zone=time_zone
         )
     )

@@ -72,13 +72,12 @@ def operations(found: dict[str, Any], viewer: Viewer) -> None:
             st.caption("Operations without a provider cost have no margin; administrators set costs here.")
 
 
-@st.dialog("Set a provider cost")
-def cost_dialog() -> None:
+def cost_form() -> None:
     """From now on; what was used before keeps the cost of its time."""
     person, viewer = session.guard(session.ADMIN), session.viewer()
     offered = catalog.pricing(session.database(), person.identity)["operations"]
     names = {operation["operation"]: operation["name"] for operation in offered}
-    with st.form("provider_cost", border=False):
+    with st.form("provider_cost", border=False, clear_on_submit=True):
         operation = st.selectbox("Operation", list(names), format_func=lambda code: names[code])
         cost = st.text_input("Cost in cents", placeholder="1.4", help="For one unit; fractions are allowed.")
         unit = st.text_input(
@@ -106,7 +105,9 @@ def cost_dialog() -> None:
 
 person, viewer = session.guard(session.FINANCE), session.viewer()
 with widgets.page_header("Margins", "Promotional credits earn nothing; a reversal takes its cost back"):
-    if person.role in session.ADMIN and st.button("Set a provider cost", icon=":material/edit:"):
+    if person.role in session.ADMIN and st.button(
+        "Set a provider cost", icon=":material/edit:", key="set_cost"
+    ):
         cost_dialog()
 with st.container(horizontal=True, vertical_alignment="center"):
     first, last = periods.choose(viewer, default="30d", with_all=False)

@@ -99,6 +99,50 @@ def months_card(months: list[dict[str, Any]], viewer: Viewer) -> None:
 
 
 @widgets.errors_as_sentences
+def recurring_card(person: Person, viewer: Viewer, months: int, currency: str) -> None:
+    with widgets.card("Monthly recurring revenue") as toolbar:
+        live = get_runtime().settings.stripe_live
+        found = finance.recurring_revenue(
+            session.database(), person.identity, livemode=live, months=months, time_zone=viewer.zone_name
+        )
+        rows = [row for row in found["rows"] if row["currency"] == currency]
+        if not rows:
+            widgets.empty(
+                "No subscriptions yet", "Plans are offered on the page Plan; each one that runs counts here."
+            )
+            return
+        now = rows[-1]
+        toolbar().markdown(
+            f"**{widgets.plain(viewer.money(now['mrr_cents'], currency))}** from {viewer.count(now['subscriptions'])} subscriptions"
+        )
+        charts.draw(
+            charts.months(
+                [row["month"] for row in rows],
+                {"MRR": [plotted_money(row["mrr_cents"], currency) for row in rows]},
+                dark=viewer.dark,
+                unit=f" {currency.upper()}",
+            ),
+            key="mrr",
+            alt="Monthly recurring revenue at the end of each month",
+        )
+        (
+            tables.Table(rows[::-1], viewer)
+            .texts("Month", [f"{viewer.month(row['month'])} {row['month'][:4]}" for row in rows[::-1]])
+            .money("MRR", "mrr_cents")
+            .money("New", "new_cents")
+            .money("Expansion", "expansion_cents")
+            .money("Contraction", "contraction_cents")
+            .money("Churn", "churn_cents")
+            .count("Subscriptions", "subscriptions")
+            .draw(
+                key="mrr_months",
+                alt="Recurring revenue and what moved it",
+                wide=("Expansion", "Contraction", "Subscriptions"),
+            )
+        )
+
+
+@widgets.errors_as_sentences
 def cohorts_card(person: Person, viewer: Viewer, months: int, currency: str) -> None:
     with widgets.card("Who buys again") as toolbar:
         toolbar().caption("Accounts by the month of their first purchase")
@@ -218,5 +262,6 @@ if not months:
 else:
     tiles(months, viewer)
     months_card(months, viewer)
+    recurring_card(person, viewer, SPANS[span or "12 months"], months[0]["currency"])
     cohorts_card(person, viewer, SPANS[span or "12 months"], months[0]["currency"])
 funnel_card()

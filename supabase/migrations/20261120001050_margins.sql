@@ -25,6 +25,9 @@ begin
   if v_op is null then
     perform credits._raise('LC404', format('There is no operation “%s”; see the price list for the codes.', left(p_operation, 80)));
   end if;
+  if p_cost_cents is null or p_cost_cents < 0 or p_unit_size is null or p_unit_size <= 0 then
+    perform credits._raise('LC400', 'A cost is not below 0, and the quantity it is for is above 0.');
+  end if;
   insert into credits.provider_costs (operation_id, effective_from, cost_cents, unit_size, created_by)
   values (v_op, coalesce(p_effective_from, credits._now()), p_cost_cents, p_unit_size, credits._actor());
   perform credits._audit('set_provider_cost', null, jsonb_build_object('operation', p_operation, 'cost_cents', p_cost_cents));

@@ -110,6 +110,8 @@ LOOKS = [
     Look("finance", "finance", "finance", "Heaviest users"),
     Look("reconciliation", "finance", "reconciliation", "How it adds up in USD", reconciled),
     Look("reconciliation_ask", "finance", "reconciliation?compare=0123456789abcdef0123456789abcdef", "Nothing is changed"),
+    Look("revenue", "finance", "revenue", "Who buys again"),
+    Look("margins", "finance", "margins", "Margin by operation"),
     Look("accounts", "admin", "accounts", "Everybody with credits."),
     Look("account", "admin", "accounts?account=5", "Bought in all"),
     Look("account_grants", "admin", "accounts?account=5&part=Grants", "Bought in all"),

@@ -44,6 +44,7 @@ def about_metering(holder: Api, admin: Api) -> Answers:
         ("GET", "/credits/admin/analytics"): admin.get("admin/analytics"),
         ("GET", "/credits/admin/margins"): admin.get("admin/margins"),
         ("GET", "/credits/admin/revenue"): admin.get("admin/revenue", months=3),
+        ("GET", "/credits/admin/recurring-revenue"): admin.get("admin/recurring-revenue"),
         ("GET", "/credits/admin/cohorts"): admin.get("admin/cohorts"),
         ("GET", "/credits/admin/funnel"): admin.get("admin/funnel"),
         ("POST", "/credits/admin/rehearsal"): admin.post(
