@@ -12,6 +12,15 @@ def _credits(*names: str) -> list[Column]:
     return [Column(f"{name}_credits", "credits", f"{name}_micros") for name in names]
 
 
+def _money(*names: str) -> list[Column]:
+    """The row's currency and columns of money in it: `net` of the field `net_cents`."""
+    return [Column("currency"), *(Column(name, "money", f"{name}_cents") for name in names)]
+
+
+def _counts(*names: str) -> list[Column]:
+    return [Column(name, "count") for name in names]
+
+
 _MONEY = (
     Column("currency"),
     Column("list_price", "money", "list_price_cents"),
@@ -111,5 +120,31 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("events", "count"),
         Column("quantity", "number"),
         *_credits("charged", "rated"),
+    ),
+    "revenue": (
+        Column("month", "day"),
+        *_money("sales", "refunds", "disputes", "net", "per_buyer"),
+        *_counts("purchases", "buyers", "new_buyers"),
+    ),
+    "recurring_revenue": (
+        Column("month", "day"),
+        *_money("mrr", "new", "expansion", "contraction", "churn"),
+        Column("subscriptions", "count"),
+    ),
+    "cohorts": (
+        Column("cohort", "day"),
+        *_counts("accounts", "months_later", "buyers"),
+        *_money("sales"),
+        Column("retention_percent", "percent"),
+    ),
+    "margins": (
+        Column("operation"),
+        Column("name"),
+        Column("events", "count"),
+        Column("quantity", "number"),
+        *_credits("charged"),
+        Column("currency"),
+        *(Column(name, "number") for name in ("revenue_cents", "cost_cents", "margin_cents")),
+        Column("margin_percent", "percent"),
     ),
 }

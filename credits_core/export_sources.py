@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from credits_core import accounts, analytics, calls, exports, ledger, purchases, statements
+from credits_core import accounts, analytics, calls, exports, finance, ledger, purchases, statements
 from credits_core.db.port import Database, Identity
 from credits_core.errors import InvalidRequest, NotFound
 from credits_core.export_columns import COLUMNS
@@ -208,6 +208,26 @@ def _sales(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
     )  # fmt: skip
 
 
+MONTHS = 36  # the most that figures by month answer
+
+
+def _by_month(figures: Callable[..., Mapping[str, Any]]) -> Read:
+    """All months there are of one of finance's figures."""
+
+    def read(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
+        answer = figures(db, identity, livemode=asked.livemode, months=MONTHS, time_zone=asked.zone.key)
+        yield from answer["rows"]
+
+    return read
+
+
+def _margins(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
+    first, last = asked.days()
+    moments = replace(asked, first=first, last=last).moments()
+    found = analytics.margins(db, identity, moments["from_"], moments["to"])
+    yield from ({**row, "currency": found["currency"]} for row in found["rows"])
+
+
 def _accounts(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
     return every(lambda **page: accounts.accounts_list(db, identity, **page), search=asked.search)
 
@@ -226,4 +246,10 @@ SOURCES: Mapping[str, Source] = {
     "sales": Source(COLUMNS["sales"], _sales, for_staff=True),
     "usage_by_day": Source(COLUMNS["usage_by_day"], _usage_by_day, for_staff=True),
     "usage_by_account": Source(COLUMNS["usage_by_account"], _usage_by_account, for_staff=True),
+    "revenue": Source(COLUMNS["revenue"], _by_month(finance.revenue_by_month), for_staff=True),
+    "recurring_revenue": Source(
+        COLUMNS["recurring_revenue"], _by_month(finance.recurring_revenue), for_staff=True
+    ),
+    "cohorts": Source(COLUMNS["cohorts"], _by_month(finance.cohorts), for_staff=True),
+    "margins": Source(COLUMNS["margins"], _margins, for_staff=True),
 }

@@ -9,7 +9,7 @@ import streamlit as st
 
 from credits_core import analytics, catalog
 from credits_core.errors import CreditsError
-from pages.common import charts, periods, session, tables, widgets
+from pages.common import charts, exports, periods, session, tables, widgets
 from pages.common.formats import Viewer, plotted_money
 
 session.guard(session.FINANCE)
@@ -105,12 +105,12 @@ def cost_form() -> None:
 
 person, viewer = session.guard(session.FINANCE), session.viewer()
 with widgets.page_header("Margins", "Promotional credits earn nothing; a reversal takes its cost back"):
-    if person.role in session.ADMIN and st.button(
-        "Set a provider cost", icon=":material/edit:", key="set_cost"
-    ):
-        cost_dialog()
+    if person.role in session.ADMIN:
+        with st.popover("Set a provider cost", icon=":material/edit:"):
+            cost_form()
 with st.container(horizontal=True, vertical_alignment="center"):
     first, last = periods.choose(viewer, default="30d", with_all=False)
+    exports.menu("margins", viewer, days=(first, last), key="export")
 begin, end = periods.moments(viewer, first, last)
 assert begin is not None and end is not None
 found = analytics.margins(session.database(), person.identity, begin, end)

@@ -9,7 +9,7 @@ import streamlit as st
 from credits_core import finance
 from credits_core.auth.person import Person
 from credits_core.runtime import get_runtime
-from pages.common import charts, periods, session, shell, tables, widgets
+from pages.common import charts, exports, periods, session, shell, tables, widgets
 from pages.common.formats import Viewer, duration, plotted_money, words
 
 session.guard(session.FINANCE)
@@ -70,7 +70,9 @@ def tiles(months: list[dict[str, Any]], viewer: Viewer) -> None:
 
 def months_card(months: list[dict[str, Any]], viewer: Viewer) -> None:
     currency = months[0]["currency"]
-    with widgets.card(f"Money by month in {currency.upper()}"):
+    with widgets.card(f"Money by month in {currency.upper()}") as toolbar:
+        with toolbar():
+            exports.menu("revenue", viewer, key="revenue_export")
         charts.draw(
             charts.months(
                 [month["month"] for month in months],
@@ -111,10 +113,10 @@ def recurring_card(person: Person, viewer: Viewer, months: int, currency: str) -
                 "No subscriptions yet", "Plans are offered on the page Plan; each one that runs counts here."
             )
             return
-        now = rows[-1]
-        toolbar().markdown(
-            f"**{widgets.plain(viewer.money(now['mrr_cents'], currency))}** from {viewer.count(now['subscriptions'])} subscriptions"
-        )
+        now, money = rows[-1], widgets.plain(viewer.money(rows[-1]["mrr_cents"], currency))
+        with toolbar():
+            st.markdown(f"**{money}** from {viewer.count(now['subscriptions'])} subscriptions")
+            exports.menu("recurring_revenue", viewer, key="mrr_export")
         charts.draw(
             charts.months(
                 [row["month"] for row in rows],
@@ -145,7 +147,9 @@ def recurring_card(person: Person, viewer: Viewer, months: int, currency: str) -
 @widgets.errors_as_sentences
 def cohorts_card(person: Person, viewer: Viewer, months: int, currency: str) -> None:
     with widgets.card("Who buys again") as toolbar:
-        toolbar().caption("Accounts by the month of their first purchase")
+        with toolbar():
+            st.caption("Accounts by the month of their first purchase")
+            exports.menu("cohorts", viewer, key="cohorts_export")
         live = get_runtime().settings.stripe_live
         found = finance.cohorts(
             session.database(), person.identity, livemode=live, months=months, time_zone=viewer.zone_name
@@ -168,17 +172,6 @@ def cohorts_card(person: Person, viewer: Viewer, months: int, currency: str) -> 
             key="cohorts_chart",
             alt="Share of each month's new buyers who bought in the months after",
         )
-        with st.expander("The same as a table"):
-            (
-                tables.Table(rows, viewer)
-                .texts("First purchase", [names[row["cohort"]] for row in rows])
-                .count("Accounts", "accounts")
-                .count("Months later", "months_later")
-                .count("Bought", "buyers")
-                .percent("Share", "retention_percent")
-                .money("Sales", "sales_cents")
-                .draw(key="cohorts", alt="Buyers by cohort and month", wide=("Accounts", "Sales"))
-            )
 
 
 @st.fragment

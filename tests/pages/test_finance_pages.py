@@ -38,7 +38,6 @@ def test_revenue_shows_the_month(
     }  # fmt: skip
     tables = {next(iter(table.value.columns)): table.value for table in tab.dataframe}
     assert list(tables["Month"]["Net"]) == ["$30.00"]
-    assert list(tables["First purchase"]["Share"]) == [100.0]
     assert dict(zip(tables["Package"]["Package"], tables["Package"]["Paid"], strict=True)) == {
         "$10 package": 1, "$20 package": 1, "$50 package": 0,
     }  # fmt: skip
