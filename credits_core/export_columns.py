@@ -26,7 +26,7 @@ _MONEY = (
     Column("list_price", "money", "list_price_cents"),
     Column("discount", "money", "discount_cents"),
     Column("tax", "money", "tax_cents"),
-    Column("total", "money", "amount_total_cents"),
+    Column("paid", "money", "paid_cents"),
 )
 _PURCHASE = (
     Column("purchase_id"),

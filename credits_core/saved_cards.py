@@ -13,6 +13,7 @@ from credits_core.stripe_states import CardSetup, SavedCard
 
 RETURN_PATH = "/auth/card-saved?session_id={CHECKOUT_SESSION_ID}&next="
 PAGE = "/auto_reload"
+PORTAL_RETURN = "/statements"
 
 
 def saved(parts: Parts, identity: Identity) -> tuple[str | None, list[SavedCard]]:
@@ -27,24 +28,25 @@ def saved(parts: Parts, identity: Identity) -> tuple[str | None, list[SavedCard]
 def start_saving(parts: Parts, identity: Identity, base_url: str, back: str = PAGE) -> CardSetup:
     """A page at Stripe (`url`) where the caller saves a card; nothing is charged. It leads to the path `back`."""
     known = _customer(parts, identity)
-    account_id, customer_id = known["account_id"], known["customer_id"]
-    if customer_id is None:
-        mode = "live" if parts.stripe.livemode else "test"
-        made = parts.stripe.cards.create_customer(
-            account_id, known["email"], f"customer-{account_id}-{mode}-{known['email']}"
-        )
-        customer_id = parts.db.call(
-            "set_customer", SERVICE, account_id=account_id, livemode=parts.stripe.livemode, customer_id=made
-        )["customer_id"]
+    customer_id = _existing_customer(parts, known)
     currency = parts.db.call("packages", identity)["currency"]
     return parts.stripe.cards.setup_session(
         customer_id,
-        account_id,
+        known["account_id"],
         currency,
         f"{base_url}{RETURN_PATH}{quote(back, safe='')}",
         f"{base_url}{back}",
         f"card-{uuid.uuid4()}",
     )
+
+
+def portal(parts: Parts, identity: Identity, base_url: str) -> str:
+    """The address of a fresh page at Stripe where the caller looks after cards and finds invoices; good for a short time.
+
+    Its link leads back to `PORTAL_RETURN` of the app. Only for the owner of the account."""
+    known = parts.db.call("portal_customer", identity, livemode=parts.stripe.livemode)
+    customer_id = _existing_customer(parts, known)
+    return parts.stripe.cards.portal(customer_id, f"{base_url}{PORTAL_RETURN}")
 
 
 def finish_saving(parts: Parts, identity: Identity, session_id: str) -> CardSetup:
@@ -67,6 +69,19 @@ def remove(parts: Parts, identity: Identity, payment_method_id: str) -> None:
     if reload["state"] != "off" and reload["payment_method_id"] == payment_method_id:
         raise Conflict("Auto-reload uses this card; switch it off or choose another card first.")
     parts.stripe.cards.forget(payment_method_id)
+
+
+def _existing_customer(parts: Parts, known: dict[str, Any]) -> str:
+    """The customer at Stripe of an answer of `_customer`, made when there is none yet."""
+    if known["customer_id"] is not None:
+        return str(known["customer_id"])
+    account_id, email = known["account_id"], known["email"]
+    mode = "live" if parts.stripe.livemode else "test"
+    made = parts.stripe.cards.create_customer(account_id, email, f"customer-{account_id}-{mode}-{email}")
+    kept = parts.db.call(
+        "set_customer", SERVICE, account_id=account_id, livemode=parts.stripe.livemode, customer_id=made
+    )
+    return str(kept["customer_id"])
 
 
 def _customer(parts: Parts, identity: Identity) -> dict[str, Any]:

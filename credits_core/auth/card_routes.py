@@ -44,6 +44,26 @@ def _save_card(request: Request, back: str) -> Response:
     return RedirectResponse(setup.url or base, 303)
 
 
+def portal(request: Request) -> Response:
+    """POST: 303 to Stripe's page for cards and invoices."""
+    runtime = get_runtime()
+    if not same_origin(request.headers, runtime.settings):
+        raise NotAllowed("This form was sent from another site; open the app and use its own button.")
+    person = current_identity(request.cookies)
+    if person is None:
+        return _sign_in(saved_cards.PORTAL_RETURN)
+    base = local_base_url(request.headers, runtime.settings)
+    try:
+        return RedirectResponse(saved_cards.portal(runtime, person.identity, base), 303)
+    except CreditsError as error:
+        return form.notice(
+            "Cards and invoices cannot be opened just now",
+            error.message,
+            back=saved_cards.PORTAL_RETURN,
+            status=error.http_status,
+        )
+
+
 def card_saved(request: Request) -> Response:
     """GET: back from that page."""
     return _as_person(request, _card_saved)
@@ -102,6 +122,7 @@ def _sign_in(target: str) -> Response:
 
 ROUTES = [
     Route("/auth/save-card", save_card, methods=["POST"]),
+    Route("/auth/portal", portal, methods=["POST"]),
     Route("/auth/card-saved", card_saved, methods=["GET"]),
     Route("/auth/confirm-payment", confirm_payment, methods=["GET"]),
 ]

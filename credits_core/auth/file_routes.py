@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from credits_core import export_sources
+from credits_core import export_sources, statement_pdf, statements
 from credits_core.auth import form
 from credits_core.auth.person import current_identity
 from credits_core.errors import CreditsError, InvalidRequest, NotAllowed
@@ -23,9 +23,7 @@ _FILE_HEADERS = {"Accept-Ranges": "none", "Cache-Control": "no-store"}
 def export(request: Request) -> Response:
     """GET: a whole result as a file. The filters are those of the API's /credits/exports."""
     runtime = get_runtime()
-    # A file lands on the disk of whoever clicked, so another site gains nothing by a link; it shall not make us work either.
-    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        raise NotAllowed("This file was asked for by another site; open the app and use its own menu.")
+    _require_own_site(request)
     person = current_identity(request.cookies)
     if person is None:
         return RedirectResponse(f"/auth/sign-in?next={quote('/', safe='')}", 303)
@@ -40,8 +38,42 @@ def export(request: Request) -> Response:
         )
     except CreditsError as error:
         return form.notice("There is no file", error.message, status=error.http_status)
-    disposition = {"Content-Disposition": f'attachment; filename="{file.file_name}"'}
-    return StreamingResponse(file.chunks, media_type=file.media_type, headers=_FILE_HEADERS | disposition)
+    return StreamingResponse(
+        file.chunks, media_type=file.media_type, headers=_FILE_HEADERS | _attached(file.file_name)
+    )
+
+
+def statement(request: Request) -> Response:
+    """GET: a month's statement as a PDF."""
+    runtime = get_runtime()
+    _require_own_site(request)
+    person = current_identity(request.cookies)
+    if person is None:
+        return RedirectResponse(f"/auth/sign-in?next={quote('/statements', safe='')}", 303)
+    query = request.query_params
+    try:
+        found = statements.statement(
+            runtime.db, person.identity, query.get("month"), account_id=_account(query.get("account"))
+        )
+    except CreditsError as error:
+        return form.notice(
+            "There is no statement", error.message, back="/statements", status=error.http_status
+        )
+    return Response(
+        statement_pdf.pdf(found),
+        media_type="application/pdf",
+        headers=_FILE_HEADERS | _attached(statement_pdf.file_name(found)),
+    )
+
+
+def _attached(file_name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{file_name}"'}
+
+
+def _require_own_site(request: Request) -> None:
+    """A file lands on the disk of whoever clicked: another site gains nothing by a link, and shall not make us work either."""
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise NotAllowed("This file was asked for by another site; open the app and use its own menu.")
 
 
 def _format(text: str) -> Format:
@@ -58,4 +90,7 @@ def _account(text: str | None) -> int | None:
     return int(text)
 
 
-ROUTES = [Route("/auth/export/{what}", export, methods=["GET"])]
+ROUTES = [
+    Route("/auth/export/{what}", export, methods=["GET"]),
+    Route("/auth/statement.pdf", statement, methods=["GET"]),
+]

@@ -28,6 +28,7 @@ from credits_core.http import (
     refunding,
     reloading,
     spending,
+    statements,
     vapi,
 )
 
@@ -67,6 +68,7 @@ ROUTERS = (
     inviting.router,
     exporting.router,
     governing.router,
+    statements.router,
     vapi.router,
     operations.router,
 )

@@ -33,7 +33,7 @@ def content_policy(script_hashes: list[str]) -> str:
             "connect-src 'self'",
             "object-src 'none'",
             "base-uri 'self'",
-            "form-action 'self' https://checkout.stripe.com",
+            "form-action 'self' https://checkout.stripe.com https://billing.stripe.com",
             "frame-ancestors 'none'",
         )
     )

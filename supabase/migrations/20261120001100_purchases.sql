@@ -69,10 +69,11 @@ language sql stable set search_path = '' as $$
     'flow', p.flow, 'livemode', p.livemode, 'stripe_price_id', p.stripe_price_id, 'session_id', p.session_id,
     'payment_intent_id', p.payment_intent_id, 'url', p.url, 'client_secret', p.client_secret, 'receipt_url', p.receipt_url,
     'invoice_url', p.invoice_url, 'invoice_pdf_url', p.invoice_pdf_url, 'terms_url', p.terms_url,
-    'terms_accepted_at', credits._iso(p.terms_accepted_at), 'tax_cents', p.tax_cents,
+    'terms_accepted_at', credits._iso(p.terms_accepted_at), 'tax_cents', coalesce(p.tax_cents, 0),
     'discount_cents', p.list_price_cents - p.price_cents + coalesce(p.discount_cents, 0),
     'review_reason', p.review_reason, 'review_decision', p.review_decision, 'failure_reason', p.failure_reason,
     'amount_total_cents', p.amount_total_cents,
+    'paid_cents', case when p.status in ('credited', 'review') then coalesce(p.amount_total_cents, p.price_cents) else 0 end,
     'created_at', credits._iso(p.created_at), 'credited_at', credits._iso(p.credited_at),
     'transaction_id', p.account_id || '-' || p.transaction_seq,
     'email', (select email from credits.profiles where account_id = p.account_id))

@@ -114,8 +114,10 @@ begin
       'account_id', v_account, 'name', p.name, 'email', p.email, 'month', to_char(m.month, 'YYYY-MM'), 'time_zone', m.zone,
       'from', credits._iso(m.starts_at), 'to', credits._iso(m.ends_at), 'complete', m.ends_at <= v_now,
       'as_of', credits._iso(least(m.ends_at, v_now)), 'opening_micros', v_balances[1], 'closing_micros', v_balances[2],
-      'moved_micros', (select coalesce(sum((e ->> 'amount_micros')::bigint), 0)::bigint from jsonb_array_elements(v_movements) as e),
       'movements', v_movements)
+      || (select jsonb_build_object('in_micros', coalesce(sum(x.micros) filter (where x.micros > 0), 0)::bigint,
+                                    'out_micros', coalesce(sum(x.micros) filter (where x.micros < 0), 0)::bigint)
+            from (select (e ->> 'amount_micros')::bigint as micros from jsonb_array_elements(v_movements) as e) as x)
       || credits._statement_payments(v_account, m.starts_at, v_end)
       from credits.profiles as p where p.account_id = v_account);
 end $$;
@@ -135,7 +137,7 @@ begin
   if p_cursor is not null and p_cursor <> '' then
     v_last := ((credits._statement_month(v_account, p_cursor)).month - interval '1 month')::date;
   end if;
-  select date_trunc('month', coalesce(t.created_at, a.created_at) at time zone v_zone)::date into v_first
+  select date_trunc('month', least(t.created_at, a.created_at) at time zone v_zone)::date into v_first
     from credits.accounts as a left join credits.transactions as t on t.account_id = a.id and t.seq = 1 where a.id = v_account;
   with months as (
     select d::date as month, d at time zone v_zone as starts_at, (d + interval '1 month') at time zone v_zone as ends_at
@@ -155,9 +157,17 @@ begin
     case when v_last - make_interval(months => v_size - 1) > v_first then v_items -> -1 ->> 'month' end);
 end $$;
 
+-- The caller's customer at Stripe, for the page where cards are looked after: for the owner alone, signed in.
+create function credits.portal_customer(p_livemode boolean) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return credits.customer(p_livemode, credits._owner_only());
+end $$;
+
 revoke execute on all functions in schema credits from public;
 grant execute on function
   credits._statement_month(bigint, text), credits._posted_before(bigint, timestamptz[]),
   credits._statement_movements(bigint, timestamptz, timestamptz), credits._statement_payments(bigint, timestamptz, timestamptz),
-  credits.statement(text, bigint), credits.statements(bigint, int, text)
+  credits.statement(text, bigint), credits.statements(bigint, int, text),
+  credits.portal_customer(boolean)
 to authenticated, service_role;

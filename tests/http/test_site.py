@@ -54,7 +54,7 @@ def test_every_answer_has_the_security_headers(browser: TestClient, path: str) -
     assert headers["referrer-policy"] == "same-origin"
     assert headers["x-request-id"]
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
-    assert policy["form-action"] == "'self' https://checkout.stripe.com"
+    assert policy["form-action"] == "'self' https://checkout.stripe.com https://billing.stripe.com"
     assert policy["frame-ancestors"] == policy["object-src"] == "'none'"
     assert "unsafe" not in policy["script-src"] and "http" not in policy["script-src"]
     assert "strict-transport-security" not in headers  # http on a developer's machine

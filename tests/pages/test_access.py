@@ -18,6 +18,7 @@ HOLDER_PAGES = (
     "account/calls.py",
     "account/transactions.py",
     "account/checkout_return.py",
+    "account/statements.py",
 )
 FINANCE_PAGES = ("finance/finance.py", "finance/reconciliation.py",)
 ADMIN_PAGES = ("admin/accounts.py",)

@@ -27,7 +27,7 @@ SIGNED_IN = """
     auto_reload campaigns create_campaign customer decide_refund refund_preview refunds request_refund
     set_auto_reload switch_auto_reload switch_campaign
     live_calls run_out_forecast usage_report
-    sales statement statements usage_by_account
+    portal_customer sales statement statements usage_by_account
     _posted_before _statement_month _statement_movements _statement_payments
     create_subscription request_subscription_change subscription
     _change_terms _choice _left_of_subscription _subscription_json
