@@ -22,6 +22,7 @@ FONTS = Path(__file__).parent / "fonts"
 INK, QUIET, LINE, BLUE = (15, 23, 42), (71, 85, 105), (226, 232, 240), (37, 99, 235)
 TEST_MODE = "Test mode: no card was charged."
 _SIZE, _SMALL = 9.5, 8.0
+_LONGEST = 90  # letters of a name
 
 logging.getLogger("fontTools").setLevel(logging.ERROR)  # tells at length which tables it leaves out
 
@@ -42,7 +43,8 @@ class _Paper(FPDF):
         self.add_page()
 
     def readable(self, text: str) -> str:
-        return "".join(map(self._letter, text))
+        shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+        return "".join(map(self._letter, shown))
 
     def _letter(self, letter: str) -> str:
         while ord(letter) not in self._known:

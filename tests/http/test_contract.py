@@ -26,6 +26,7 @@ from tests.http.test_governing import about_governing
 from tests.http.test_inviting import about_inviting
 from tests.http.test_promotions import about_promotions
 from tests.http.test_reconciling import about_reconciling
+from tests.http.test_statements import about_statements
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = ROOT / "supabase" / "migrations"
@@ -166,6 +167,7 @@ def answers(
         **about_promotions(holder, admin_api),
         **about_the_desk(holder, admin_api, api(SUPER)),
         **about_reloading(holder),
+        **about_statements(holder),
         **about_governing(holder, admin_api),
         **about_inviting(holder, admin_api, api(FINANCE)),
         **about_reconciling(admin_api),

@@ -79,7 +79,10 @@ def test_a_month_by_the_clocks_of_the_account(
     assert (october["opening_micros"], october["closing_micros"]) == (0, micros("10"))
     assert (november["opening_micros"], november["closing_micros"]) == (micros("10"), micros("14.85"))
     assert adds_up(october) and adds_up(november)
-    assert [p["package_name"] for p in october["purchases"] + november["purchases"]] == ["$10 package", "$5 package"]
+    assert [p["package_name"] for p in october["purchases"] + november["purchases"]] == [
+        "$10 package",
+        "$5 package",
+    ]
 
 
 def test_an_expiry_that_nobody_booked_counts_already(
