@@ -20,7 +20,10 @@ HOLDER_PAGES = (
     "account/checkout_return.py",
     "account/statements.py",
 )
-FINANCE_PAGES = ("finance/finance.py", "finance/reconciliation.py",)
+FINANCE_PAGES = (
+    "finance/finance.py",
+    "finance/reconciliation.py",
+)
 ADMIN_PAGES = ("admin/accounts.py",)
 EVERY_PAGE = HOLDER_PAGES + FINANCE_PAGES + ADMIN_PAGES
 MAY_SEE = {
