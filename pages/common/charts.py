@@ -163,14 +163,17 @@ def grid(
             textfont_color=colors.text,
         )
     )
-    figure.update_layout(**_layout(colors, 34 * len(rows) + 56))
-    figure.update_xaxes(
-        type="category", side="top", showgrid=False, fixedrange=True, tickfont_color=colors.text
-    )
-    figure.update_yaxes(
-        type="category", autorange="reversed", showgrid=False, fixedrange=True, automargin=True, ticksuffix="  ", ticks="",
-        tickfont_color=colors.text,
-    )  # fmt: skip
+    layout = _layout(colors, 36 * len(rows) + 40) | {"margin": {"l": 4, "r": 8, "t": 32, "b": 4}}
+    figure.update_layout(**layout)
+    axes = {
+        "type": "category",
+        "showgrid": False,
+        "fixedrange": True,
+        "ticks": "",
+        "tickfont_color": colors.text,
+    }
+    figure.update_xaxes(**axes, side="top")
+    figure.update_yaxes(**axes, autorange="reversed", automargin=True, ticksuffix="  ")
     return figure
 
 

@@ -24,6 +24,10 @@ FINANCE_PAGES = (
     "finance/finance.py",
     "finance/reconciliation.py",
 )
+FINANCE_PAGES = (
+    "finance/finance.py",
+    "finance/reconciliation.py",
+)
 ADMIN_PAGES = ("admin/accounts.py",)
 EVERY_PAGE = HOLDER_PAGES + FINANCE_PAGES + ADMIN_PAGES
 MAY_SEE = {
