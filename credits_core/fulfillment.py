@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from credits_core import refunds
+from credits_core import refunds, subscription_news
 from credits_core.checkout import Parts, find_at_stripe, record_opened
 from credits_core.db.port import SERVICE, Database, Identity
 from credits_core.errors import CreditsError, InvalidRequest, NotFound, StripeUnavailable
@@ -90,7 +90,11 @@ def settle_payment(db: Database, stripe: StripeGateway, payment_intent_id: objec
             session_id = stripe.session_of_intent(payment_intent_id) or payment_intent_id
             purchase = fulfill_session(db, stripe, session_id)
         except NotFound:
-            return False
+            if not subscription_news.follow_payment(db, stripe, payment_intent_id):
+                return False
+            purchase = db.call("purchase_of_payment", SERVICE, payment_intent_id=payment_intent_id)
+            if purchase is None:
+                return False
     followed = purchase["status"] == "credited" or purchase["review_decision"] == "refund"
     return followed and refunds.converge(db, stripe, payment_intent_id) is not None
 
@@ -145,11 +149,19 @@ def receive_webhook(parts: Parts, payload: bytes, signature: str | None) -> dict
 
 def _process(db: Database, stripe: StripeGateway, event: StripeEvent) -> str:
     session_id = event.object_id
-    if event.type not in SESSION_EVENTS | INTENT_EVENTS and not event.type.startswith(MONEY_EVENTS):
+    ours = subscription_news.is_about_us(event)
+    if (
+        not ours
+        and event.type not in SESSION_EVENTS | INTENT_EVENTS
+        and not event.type.startswith(MONEY_EVENTS)
+    ):
         return "ignored"
     if session_id is None:
         return "ignored"
     try:
+        if ours:
+            subscription_news.take(db, stripe, event)
+            return "processed"
         if event.type.startswith(MONEY_EVENTS):
             payment = event.payload["data"]["object"].get("payment_intent")
             return "processed" if settle_payment(db, stripe, payment) else "ignored"

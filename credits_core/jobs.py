@@ -28,6 +28,7 @@ from credits_core import (
     reconcile,
     refunds,
     reversals,
+    subscriptions,
 )
 from credits_core.db.port import SERVICE
 from credits_core.errors import CreditsError, LedgerDifference
@@ -78,6 +79,10 @@ def _follow_reversals(runtime: Runtime) -> Outcome:
 
 def _auto_reload(runtime: Runtime) -> Outcome:
     return auto_reload.run(runtime.db, runtime.stripe, runtime.settings.base_url)
+
+
+def _subscriptions(runtime: Runtime) -> Outcome:
+    return subscriptions.poll(runtime.db, runtime.stripe, limit=POLL_LIMIT)
 
 
 def _rollup(runtime: Runtime) -> Outcome:
@@ -148,6 +153,7 @@ JOBS: dict[str, Job] = {
             "buys credits where an owner agreed to it and the balance is low",
             _auto_reload,
         ),
+        Job("subscriptions", 30, 120, "asks Stripe about renewals, failed payments and ends", _subscriptions),
         Job("rollup", 30, 60, "adds new usage to the 15-minute sums behind charts", _rollup),
         Job("calls", 30, 60, "ends running calls nobody has heard of for a while", _settle_calls),
         Job("holds", 30, 60, "frees reserved credits nobody captured or released in time", _expire_holds),

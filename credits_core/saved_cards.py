@@ -25,6 +25,11 @@ def saved(parts: Parts, identity: Identity) -> tuple[str | None, list[SavedCard]
         return None, []
 
 
+def ensure_customer(parts: Parts, identity: Identity, account_id: int) -> str:
+    """The customer of an account at Stripe, made now if there is none yet."""
+    return _existing_customer(parts, _customer(parts, identity, account_id))
+
+
 def start_saving(parts: Parts, identity: Identity, base_url: str, back: str = PAGE) -> CardSetup:
     """A page at Stripe (`url`) where the caller saves a card; nothing is charged. It leads to the path `back`."""
     known = _customer(parts, identity)
@@ -84,6 +89,8 @@ def _existing_customer(parts: Parts, known: dict[str, Any]) -> str:
     return str(kept["customer_id"])
 
 
-def _customer(parts: Parts, identity: Identity) -> dict[str, Any]:
-    found: dict[str, Any] = parts.db.call("customer", identity, livemode=parts.stripe.livemode)
+def _customer(parts: Parts, identity: Identity, account_id: int | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = parts.db.call(
+        "customer", identity, livemode=parts.stripe.livemode, account_id=account_id
+    )
     return found

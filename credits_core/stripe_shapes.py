@@ -188,7 +188,7 @@ def session_state(session: Mapping[str, Any]) -> SessionState:
         expires_at=session["expires_at"],
         charge_id=_charge(intent),
         failure=_failure(intent),
-        card_fingerprint=_card_fingerprint(intent),
+        card_fingerprint=card_fingerprint(intent),
     )
 
 
@@ -225,7 +225,7 @@ def intent_state(intent: Mapping[str, Any]) -> SessionState:
         client_secret=intent["client_secret"],
         charge_id=_charge(intent),
         failure=_failure(intent),
-        card_fingerprint=_card_fingerprint(intent),
+        card_fingerprint=card_fingerprint(intent),
     )
 
 
@@ -259,7 +259,7 @@ def _receipt(intent: Any) -> str | None:
     return charge.get("receipt_url") if isinstance(charge, Mapping) else None
 
 
-def _card_fingerprint(intent: Any) -> str | None:
+def card_fingerprint(intent: Any) -> str | None:
     """Stripe's name for the card that paid, the same for every customer who uses it; not a card number."""
     charge = intent.get("latest_charge") if isinstance(intent, Mapping) else None
     details = charge.get("payment_method_details") if isinstance(charge, Mapping) else None

@@ -286,3 +286,4 @@ class InvoiceState:
     metadata: dict[str, str]
     livemode: bool
     created: int
+    card_fingerprint: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from credits_core.stripe_cards import Caller, Declined, charge_state
-from credits_core.stripe_shapes import SessionState, session_state
+from credits_core.stripe_shapes import SessionState, card_fingerprint, session_state
 from credits_core.stripe_states import ChargeState, InvoiceState, SubscriptionState
 
 _PAGE = 100
@@ -47,6 +47,8 @@ class StripeSubscriptions:
             "success_url": success_url,
             "cancel_url": cancel_url,
             "line_items": [{"price": price_id, "quantity": 1}],
+            # Without this Checkout may show and charge another currency than the price's.
+            "adaptive_pricing": {"enabled": False},
             "metadata": dict(reference),
             "subscription_data": {"metadata": dict(reference)},
         }
@@ -139,9 +141,12 @@ class StripeSubscriptions:
         found = self._stripe.call(lambda v1: v1.invoice_payments.list({"payment": payment, "limit": 1}))
         return str(found.data[0].invoice) if found.data else None
 
-    def invoices(self, since: int, until: int | None = None) -> Iterator[InvoiceState]:
-        """Invoices made in that time, newest first, without their payments."""
+    def invoices(
+        self, since: int, until: int | None = None, *, subscription_id: str | None = None
+    ) -> Iterator[InvoiceState]:
+        """Invoices made in that time (of one subscription, if named), newest first, without their payments."""
         params: dict[str, Any] = {"created": {"gte": since} | ({"lt": until} if until is not None else {})}
+        params |= {"subscription": subscription_id} if subscription_id else {}
         params["limit"] = _PAGE
         while True:
             asked = dict(params)
@@ -217,6 +222,7 @@ def invoice_state(found: Mapping[str, Any], intent: Mapping[str, Any] | None) ->
         metadata=parent.get("metadata") or {},
         livemode=found["livemode"],
         created=found["created"],
+        card_fingerprint=card_fingerprint(intent),
     )
 
 

@@ -2,7 +2,8 @@
 
 Each package has a product (`credits_<catalog>_<package>`) and a price under the lookup key of the same name,
 with metadata `type=credit_package` and `credits=<with bonus>`. A Stripe price never changes its amount: a new
-price takes over the lookup key and the old one is archived.
+price takes over the lookup key and the old one is archived. Subscription plans have products and recurring prices in
+the same way (`plan_<catalog>_<plan>`), with all their terms as metadata.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from credits_core.units import format_credits
 
 @dataclass
 class SyncReport:
-    """What a run changed at Stripe; `unchanged` counts packages that were right already."""
+    """What a run changed at Stripe; `unchanged` counts packages and plans that were right already."""
 
     products_created: int = 0
     products_updated: int = 0
@@ -53,7 +54,55 @@ def sync(db: Database, stripe: StripeGateway) -> SyncReport:
             livemode=stripe.livemode,
         )
         report.unchanged += report.changes == changes_before
+    plans = db.call("subscription_plans", SERVICE, livemode=stripe.livemode)
+    for plan in plans["plans"]:
+        sync_plan(db, stripe, plans["catalog"], plan, report)
     return report
+
+
+def sync_plan(
+    db: Database, stripe: StripeGateway, catalog: str, plan: dict[str, Any], report: SyncReport
+) -> None:
+    """The product and the recurring price of a subscription plan. Other terms make another price: who pays the old one
+    keeps what was agreed."""
+    changes_before = report.changes
+    key = f"plan_{catalog}_{plan['code']}"
+    metadata = _terms(catalog, plan)
+    _sync_product(stripe, key, plan["name"], metadata, report)
+    price = stripe.catalog.price(key)
+    wanted = (key, plan["currency"], plan["price_cents"])
+    if (
+        price is None
+        or (price.product_id, price.currency, price.amount) != wanted
+        or not metadata.items() <= price.metadata.items()
+    ):
+        price_id = stripe.subscriptions.create_price(*wanted, plan["interval"], key, metadata)
+        if price is None:
+            report.prices_created += 1
+        else:
+            stripe.catalog.archive_price(price.price_id)
+            report.prices_replaced += 1
+    else:
+        price_id = price.price_id
+        if not price.active:
+            stripe.catalog.update_price(price_id, metadata)
+            report.prices_updated += 1
+    names = {"product_id": key, "price_id": price_id, "livemode": stripe.livemode}
+    db.call("set_subscription_price", SERVICE, catalog=catalog, code=plan["code"], **names)
+    report.unchanged += report.changes == changes_before
+
+
+def _terms(catalog: str, plan: dict[str, Any]) -> dict[str, str]:
+    kept = plan["rollover_cap_micros"]
+    return {
+        "type": "subscription_plan",
+        "catalog": catalog,
+        "plan": plan["code"],
+        "interval": plan["interval"],
+        "credits": format_credits(plan["credits_micros"]).removesuffix(".00"),
+        "roll_over": "0" if kept is None else format_credits(kept).removesuffix(".00"),
+        "allowances": plan["plan"] or "none",
+    }
 
 
 def _metadata(catalog: str, package: dict[str, Any]) -> dict[str, str]:

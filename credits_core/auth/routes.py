@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from credits_core import checkout
-from credits_core.auth import card_routes, file_routes, form, invitations
+from credits_core.auth import card_routes, file_routes, form, invitations, subscription_routes
 from credits_core.auth.attempts import Attempts
 from credits_core.auth.cookies import local_base_url, new_pre_session, safe_next, same_origin
 from credits_core.auth.person import current_identity
@@ -142,6 +142,7 @@ ROUTES = [
     *card_routes.ROUTES,
     *invitations.ROUTES,
     *file_routes.ROUTES,
+    *subscription_routes.ROUTES,
     Route("/auth/style.css", style, methods=["GET"]),
     Route("/auth/{rest:path}", nothing_here),
 ]

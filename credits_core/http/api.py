@@ -29,6 +29,7 @@ from credits_core.http import (
     reloading,
     spending,
     statements,
+    subscribing,
     vapi,
 )
 
@@ -64,6 +65,7 @@ ROUTERS = (
     paying.router,
     approving.router,
     reloading.router,
+    subscribing.router,
     promotions.router,
     inviting.router,
     exporting.router,

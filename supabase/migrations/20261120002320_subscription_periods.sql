@@ -131,18 +131,18 @@ begin
   insert into credits.purchases as x
     (account_id, idempotency_key, catalog, name, credits_micros, bonus_micros, list_price_cents, price_cents, currency, flow, livemode,
      status, stripe_price_id, payment_intent_id, customer_id, card_fingerprint, receipt_url, amount_total_cents, tax_cents, discount_cents,
-     review_reason, created_at, opened_at, credited_at, subscription_id, invoice_id, period_start, period_end, credits_expire_at)
+     review_reason, review_session, created_at, opened_at, credited_at, subscription_id, invoice_id, period_start, period_end, credits_expire_at)
   select s.account_id, 'invoice-' || gen_random_uuid(), k.catalog, k.name || ' plan', k.credits_micros, 0, k.price_cents, k.price_cents,
          k.currency, 'subscription', s.livemode, case when v_why is null then 'credited' else 'review' end, k.price_id,
          p_invoice ->> 'payment_intent_id', p_invoice ->> 'customer_id', p_invoice ->> 'card_fingerprint', coalesce(p_invoice ->> 'receipt_url', p_invoice ->> 'url'),
          (p_invoice ->> 'total_cents')::bigint, (p_invoice ->> 'tax_cents')::bigint, (p_invoice ->> 'discount_cents')::bigint,
-         v_why, v.now, v.now, case when v_why is null then v.now end, s.id, p_invoice ->> 'invoice_id', v.starts_at, v.ends_at,
+         v_why, case when v_why is not null then credits._invoice_as_session(p_invoice) end, v.now, v.now, case when v_why is null then v.now end, s.id, p_invoice ->> 'invoice_id', v.starts_at, v.ends_at,
          -- an invoice taken in late gives credits that can still be used
          greatest(v.ends_at, v_latest, v.now) + credits._renewal_grace()
     from (select credits._now() as now, to_timestamp((p_invoice ->> 'period_start')::bigint) as starts_at,
                  to_timestamp((p_invoice ->> 'period_end')::bigint) as ends_at) as v
   on conflict (invoice_id) do update set
-    status = excluded.status, review_reason = excluded.review_reason, credited_at = excluded.credited_at, name = excluded.name,
+    status = excluded.status, review_reason = excluded.review_reason, review_session = excluded.review_session, credited_at = excluded.credited_at, name = excluded.name,
     credits_micros = excluded.credits_micros, list_price_cents = excluded.list_price_cents, price_cents = excluded.price_cents,
     stripe_price_id = excluded.stripe_price_id, credits_expire_at = excluded.credits_expire_at
    returning * into p;
@@ -155,6 +155,15 @@ begin
   if p.status = 'review' or s.paid_until is null then perform credits._tell_purchase(p, 'open'); end if;
   return credits._purchase_answer(p, p.status = 'credited');
 end $$;
+
+-- An invoice in the words of a session, for those who decide about it: it can be given back, not credited as a one-time payment.
+create function credits._invoice_as_session(i jsonb) returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_object(
+    'session_id', i -> 'invoice_id', 'mode', 'subscription', 'status', 'complete', 'payment_status', 'paid', 'currency', i -> 'currency',
+    'amount_subtotal', i -> 'subtotal_cents', 'amount_total', i -> 'amount_paid_cents', 'amount_tax', i -> 'tax_cents',
+    'amount_discount', i -> 'discount_cents', 'payment_intent_id', i -> 'payment_intent_id', 'livemode', i -> 'livemode')
+$$;
 
 -- Why a paid invoice must not be credited by itself; null when everything agrees.
 create function credits._invoice_mismatch(s credits.subscriptions, k credits.subscription_prices, i jsonb) returns text

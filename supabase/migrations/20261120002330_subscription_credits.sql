@@ -198,13 +198,13 @@ declare
   k credits.subscription_prices;
   t record;
 begin
-  select * into k from credits.subscription_prices where price_id = coalesce(p_plan ->> 'stripe_price_id', case
-    when exists (select from credits.subscription_prices where price_id = s.price_id and code = p_plan ->> 'code') then s.price_id end);
   if s.id is null or s.status not in ('active', 'past_due') then
     return jsonb_build_object('choice', 'subscribe', 'pays_now_cents', (p_plan ->> 'price_cents')::bigint, 'from', null, 'why', null);
-  elsif k.price_id is null then
-    return jsonb_build_object('choice', 'none', 'pays_now_cents', null, 'from', null, 'why', 'This plan cannot be chosen yet.');
   end if;
+  k.price_id := coalesce(p_plan ->> 'stripe_price_id', '');  -- made when the first one chooses it
+  k.price_cents := (p_plan ->> 'price_cents')::bigint;
+  k.billing_interval := p_plan ->> 'interval';
+  k.currency := p_plan ->> 'currency';
   t := credits._change_terms(s, k);
   return jsonb_build_object(
     'choice', case when k.price_id = s.price_id and s.next_price_id is null then 'current'

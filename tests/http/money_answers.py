@@ -1,9 +1,10 @@
-"""One good answer of every endpoint about refunds, saved cards and auto-reload."""
+"""One good answer of every endpoint about refunds, saved cards, auto-reload and subscriptions."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from credits_core import subscriptions
 from credits_core.runtime import get_runtime
 from credits_core.stripe_sim import control_money
 from tests.http.answers import Answers
@@ -36,6 +37,23 @@ def bought(holder: Api, package: str = "usd_100") -> Any:
     assert simulator is not None
     control_money.pay_session(simulator, "http://127.0.0.1:8501/sim", CARD, session_id)
     return holder.get("success", session_id=session_id).json()
+
+
+def about_subscribing(holder: Api) -> Answers:
+    """For a holder who subscribes, takes a dearer plan, cancels and keeps it."""
+    begun = holder.post("subscription", {"plan": "monthly_20"})
+    simulator = get_runtime().stripe.simulator
+    assert simulator is not None
+    control_money.pay_session(simulator, "http://127.0.0.1:8501/sim", CARD, begun.json()["session_id"])
+    subscriptions.poll(get_runtime().db, get_runtime().stripe)
+    return {
+        ("POST", "/credits/subscription"): begun,
+        ("GET", "/credits/subscription/plans"): holder.get("subscription/plans"),
+        ("GET", "/credits/subscription"): holder.get("subscription"),
+        ("POST", "/credits/subscription/change"): holder.post("subscription/change", {"plan": "monthly_50"}),
+        ("POST", "/credits/subscription/cancel"): holder.post("subscription/cancel"),
+        ("POST", "/credits/subscription/keep"): holder.post("subscription/keep"),
+    }
 
 
 def about_reloading(holder: Api) -> Answers:

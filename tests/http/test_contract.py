@@ -21,7 +21,7 @@ from credits_core.http.api import ROUTERS, make_api
 from tests.http.answers import VAPI_SECRET, about_metering
 from tests.http.conftest import BASE, FINANCE, HOLDER, SUPER, Api, TestClient
 from tests.http.desk_answers import about_the_desk
-from tests.http.money_answers import about_refunds, about_reloading
+from tests.http.money_answers import about_refunds, about_reloading, about_subscribing
 from tests.http.test_governing import about_governing
 from tests.http.test_inviting import about_inviting
 from tests.http.test_promotions import about_promotions
@@ -168,6 +168,7 @@ def answers(
         **about_the_desk(holder, admin_api, api(SUPER)),
         **about_reloading(holder),
         **about_statements(holder),
+        **about_subscribing(holder),
         **about_governing(holder, admin_api),
         **about_inviting(holder, admin_api, api(FINANCE)),
         **about_reconciling(admin_api),

@@ -66,7 +66,7 @@ SERVICE_ALONE = """
     claim_reviews finish_review settle_review
 """
 NOBODY = """
-    _begin_month _close_subscription _end_of_grant _invoice_mismatch _invoice_waits _keep_of_grant
+    _begin_month _close_subscription _end_of_grant _invoice_as_session _invoice_mismatch _invoice_waits _keep_of_grant
     _load_subscription_plans _period_paid _renewal_grace _request_json _roll_over _subscription_changed
     _subscription_mismatch _subscription_of _switch_allowances _tell_changes
     _acting_for _add_price _api_key_json _apply_code _approve_refund _check_refund _claw_back _converge_dispute

@@ -31,10 +31,10 @@ def prices(simulator: Simulator, **where: Any) -> list[dict[str, Any]]:
 
 def test_twice_is_no_change(parts: Parts, simulator: Simulator) -> None:
     first = stripe_sync.sync(parts.db, parts.stripe)
-    assert (first.products_created, first.prices_created, first.unchanged) == (5, 5, 0)
+    assert (first.products_created, first.prices_created, first.unchanged) == (7, 7, 0)
     before = simulator.store.find("product", {}) + prices(simulator)
     second = stripe_sync.sync(parts.db, parts.stripe)
-    assert (second.changes, second.unchanged) == (0, 5)
+    assert (second.changes, second.unchanged) == (0, 7)
     assert simulator.store.find("product", {}) + prices(simulator) == before
 
 
@@ -58,7 +58,7 @@ def test_a_changed_price_becomes_a_new_one(
     (old,) = prices(simulator, lookup_key="credits_voice_usd_10")
     owner_sql("update credits.packages set price_cents = 1200 where catalog = 'voice' and code = 'usd_10'")
     report = stripe_sync.sync(parts.db, parts.stripe)
-    assert (report.prices_replaced, report.changes, report.unchanged) == (1, 1, 4)
+    assert (report.prices_replaced, report.changes, report.unchanged) == (1, 1, 6)
     (new,) = prices(simulator, lookup_key="credits_voice_usd_10")
     assert (new["unit_amount"], new["active"]) == (1200, True)
     (archived,) = prices(simulator, id=old["id"])
@@ -85,3 +85,41 @@ def test_checkout_uses_the_synced_price(
     control(f"sessions/{bought['session_id']}/pay", card="4242424242424242")
     assert fulfillment.fulfill(parts, person, bought["session_id"])["status"] == "credited"
     assert parts.db.call("balance", person)["available_micros"] == 20_000_000
+
+
+def test_subscription_plans_carry_all_their_terms(parts: Parts, simulator: Simulator) -> None:
+    """A5, A11."""
+    catalog.load(parts.db, SERVICE, "metered_plan")
+    stripe_sync.sync(parts.db, parts.stripe)
+    (price,) = prices(simulator, lookup_key="plan_metered_plan_team")
+    assert (price["unit_amount"], price["recurring"]["interval"], price["type"]) == (
+        19900,
+        "month",
+        "recurring",
+    )
+    assert price["metadata"] == {
+        "type": "subscription_plan", "catalog": "metered_plan", "plan": "team", "interval": "month", "credits": "5000",
+        "roll_over": "5000", "allowances": "team",
+    }  # fmt: skip
+    offer = parts.db.call("subscription_plans", SERVICE)["plans"]
+    assert [plan["stripe_price_id"] is not None for plan in offer] == [True, True]
+
+
+def test_other_terms_of_a_plan_make_another_price(
+    parts: Parts, simulator: Simulator, owner_sql: Callable[..., Any]
+) -> None:
+    """A11: also when the amount stays; the old price keeps what was agreed on it."""
+    stripe_sync.sync(parts.db, parts.stripe)
+    (old,) = prices(simulator, lookup_key="plan_voice_monthly_20")
+    owner_sql("update credits.subscription_plans set credits_micros = 25000000 where code = 'monthly_20'")
+    report = stripe_sync.sync(parts.db, parts.stripe)
+    assert (report.prices_replaced, report.products_updated, report.unchanged) == (1, 1, 6)
+    (new,) = prices(simulator, lookup_key="plan_voice_monthly_20")
+    assert (new["unit_amount"], new["metadata"]["credits"]) == (2000, "25")
+    terms = owner_sql(
+        "select price_id, credits_micros, is_current from credits.subscription_prices where code = 'monthly_20' order by 2"
+    )
+    assert [tuple(row.values()) for row in terms] == [
+        (old["id"], 22_000_000, False), (new["id"], 25_000_000, True),
+    ]  # fmt: skip
+    assert stripe_sync.sync(parts.db, parts.stripe).changes == 0
