@@ -68,6 +68,14 @@ def preview(
     return answer
 
 
+def after_resuming(db: Database, identity: Identity) -> Answer:
+    """What the agreement of the caller's own account would do now if it were not paused; as `preview`, with its threshold."""
+    agreed = state(db, identity)
+    names = ("threshold_micros", "target_micros", "cap_day_cents", "cap_month_cents")
+    terms = {name: agreed[name] for name in names}
+    return preview(db, identity, **terms) | terms
+
+
 def agree(
     parts: Parts,
     identity: Identity,

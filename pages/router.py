@@ -25,6 +25,7 @@ PAGES = (
     ("Account", "account/buy.py", "Buy credits", ":material/add_card:", session.EVERYBODY),
     ("Account", "account/calls.py", "Call log", ":material/call:", session.EVERYBODY),
     ("Account", "account/transactions.py", "Transactions", ":material/receipt_long:", session.EVERYBODY),
+    ("Billing", "account/auto_reload.py", "Auto-reload", ":material/autorenew:", session.EVERYBODY),
     ("Billing", "account/statements.py", "Statements", ":material/description:", session.EVERYBODY),
     ("", "account/checkout_return.py", "Your purchase", "", session.EVERYBODY),
     ("Finance", "finance/finance.py", "Sales and usage", ":material/monitoring:", session.FINANCE),

@@ -31,7 +31,8 @@ STATES = {
         st.info,
         ":material/hourglass_top:",
         "Payment is being confirmed",
-        "Your bank is still confirming it. This page looks again by itself; you can also leave, the credits come.",
+        "Your bank is still confirming it: a card takes seconds, a bank debit some days. This page looks again by itself; you can "
+        "also leave, the credits come as soon as the money does.",
     ),
     "open": (
         st.info,
@@ -63,6 +64,8 @@ STATES = {
 def show(purchase: dict[str, Any], viewer: Viewer) -> None:
     status = "open" if purchase["status"] == "created" else purchase["status"]
     banner, icon, title, text = STATES[status]
+    if status == "failed" and purchase.get("failure_reason"):
+        text = f"{widgets.plain(purchase['failure_reason'])} {text}"
     banner(f"**{title}.** {text}", icon=icon)
     with st.container(border=True):
         rows = [

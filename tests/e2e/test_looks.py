@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -32,6 +33,7 @@ from tests.program import Program
 
 pytestmark = pytest.mark.browser
 DEMO = True  # pages look right when there is something on them
+ASKING_CARD = "4000002760003184"  # its bank wants each payment confirmed
 ADJUSTING = "account=1&adjust=0123456789abcdef0123456789abcdef"
 
 
@@ -106,6 +108,11 @@ LOOKS = [
     Look("calls_none", "holder", "calls?number=99999999", "No calls match"),
     Look("transactions", "holder", "transactions", "Export"),
     Look("explained", "holder", "transactions?kind=Use", "Why this amount", explain_first),
+    Look("auto_reload_off", "holder", "auto_reload", "Nothing happens by itself"),
+    Look("auto_reload_on", "finance", "<reloading>", "In use"),
+    Look("auto_reload_refused_terms", "finance", "<reloading>?below=30&up_to=25", "The target must be above"),
+    Look("auto_reload_paused", "admin", "<paused>", "Confirm the payment"),
+    Look("auto_reload_resuming", "admin", "<paused>?confirm=resume", "nothing is paid twice"),
     Look("refused", "holder", "accounts", "You may not see this page."),
     Look("finance", "finance", "finance", "Heaviest users"),
     Look("reconciliation", "finance", "reconciliation", "How it adds up in USD", reconciled),
@@ -135,7 +142,28 @@ def addresses(app: Program) -> Iterator[Callable[[str], str]]:
         app.pay(paid["session_id"])
         receipt = api.get("success", params={"session_id": paid["session_id"]}).json()["receipt_url"]
 
+        def reloading(who: str, card: str) -> None:
+            """Auto-reload of a demo person whose card works or does not: the work that is due has been done."""
+            with app.api(f"{who}@demo.test") as person:
+                if person.get("auto-reload").json()["state"] != "off":
+                    return
+                app.pay(person.post("cards").json()["session_id"])
+                (saved,) = person.get("cards").json()["items"]
+                method = f"{app.url}/sim/control/payment_methods/{saved['payment_method_id']}/act-as"
+                assert httpx.post(method, json={"card": card}, timeout=30).status_code == 200
+                words = person.get("auto-reload").json()["consent_words"]["text"]
+                terms = {"threshold": "5", "target": "25", "cap_day_cents": 6000, "cap_month_cents": 15_000}
+                assert person.post("auto-reload", json=terms | {"consent_text": words}).status_code == 200
+                while person.get("auto-reload").json()["next_status"] not in ("idle", "paused"):
+                    assert app.command("jobs", "run", "auto-reload").returncode == 0
+
         def filled(address: str) -> str:
+            if address.startswith(("<reloading>", "<paused>")):
+                person, card = (
+                    ("finance", "4242424242424242") if "<reloading>" in address else ("admin", ASKING_CARD)
+                )
+                reloading(person, card)
+                return f"{app.url}/auto_reload{address.partition('>')[2]}"
             if address in ("<checkout>", "<receipt>"):
                 return checkout()["url"] if address == "<checkout>" else receipt
             known = address.replace("<paid>", paid["session_id"]).replace("<open>", waiting["session_id"])

@@ -18,11 +18,8 @@ HOLDER_PAGES = (
     "account/calls.py",
     "account/transactions.py",
     "account/checkout_return.py",
+    "account/auto_reload.py",
     "account/statements.py",
-)
-FINANCE_PAGES = (
-    "finance/finance.py",
-    "finance/reconciliation.py",
 )
 FINANCE_PAGES = (
     "finance/finance.py",
