@@ -28,6 +28,13 @@ PAGES = (
     ("Billing", "account/auto_reload.py", "Auto-reload", ":material/autorenew:", session.EVERYBODY),
     ("Billing", "account/statements.py", "Statements", ":material/description:", session.EVERYBODY),
     ("", "account/checkout_return.py", "Your purchase", "", session.EVERYBODY),
+    (
+        "Settings",
+        "account/notifications.py",
+        "Alerts and webhooks",
+        ":material/notifications:",
+        session.EVERYBODY,
+    ),
     ("Finance", "finance/finance.py", "Sales and usage", ":material/monitoring:", session.FINANCE),
     ("Finance", "finance/revenue.py", "Revenue", ":material/payments:", session.FINANCE),
     ("Finance", "finance/margins.py", "Margins", ":material/percent:", session.FINANCE),

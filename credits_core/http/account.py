@@ -98,6 +98,9 @@ def read_alerts(
 
 @router.post("/alerts/read", response_model=answers.AlertsRead)
 def mark_read(caller: Called, body: bodies.ReadAlerts | None = None) -> JSONResponse:
-    """Mark all alerts as read."""
+    """Mark all alerts as read, or one."""
     account_id = caller.account_id(body.account if body else None)
-    return answer(alerts.mark_alerts_read(caller.db, caller.identity, account_id=account_id))
+    alert_id = body.alert_id if body else None
+    return answer(
+        alerts.mark_alerts_read(caller.db, caller.identity, account_id=account_id, alert_id=alert_id)
+    )

@@ -57,6 +57,9 @@ class AccountSettings(Body):
 
 
 class ReadAlerts(Body):
+    alert_id: Annotated[int, Field(ge=1, lt=2**63)] | None = Field(
+        default=None, description="One of them; without it, all."
+    )
     account: ForAccount = None
     idempotency_key: SameAnswer = None
 

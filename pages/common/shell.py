@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from credits_core import ledger
+from credits_core import alerts, ledger
 from credits_core.auth.person import Person
 from credits_core.errors import CreditsError
 from credits_core.runtime import get_runtime
@@ -29,6 +29,7 @@ def sidebar(person: Person, pages: Mapping[str, st.Page]) -> None:
             _balance(person)
             if st.button("Buy credits", icon=":material/add_card:", width="stretch", key="badge_buy"):
                 st.switch_page(pages["buy"])
+        _bell(person, pages)
         if is_test_mode():
             st.badge(TEST_MODE, icon=":material/science:", color="orange")
         name = plain(person.name or person.email)
@@ -36,6 +37,17 @@ def sidebar(person: Person, pages: Mapping[str, st.Page]) -> None:
             st.markdown(f"**{name}**")
             st.caption(f"{plain(person.email)} · {words(person.role)}")
             post_form("/auth/sign-out", {}, "Sign out", primary=False)
+
+
+def _bell(person: Person, pages: Mapping[str, st.Page]) -> None:
+    """How many notices are unread, as a link to them; nothing when there are none."""
+    try:
+        unread = alerts.unread(session.database(), person.identity)
+    except CreditsError:
+        return  # the balance above says that the database does not answer
+    if unread:
+        label = "1 unread notice" if unread == 1 else f"{unread if unread < 100 else '99+'} unread notices"
+        st.page_link(pages["notifications"], label=label, icon=":material/notifications_unread:")
 
 
 def _balance(person: Person) -> None:

@@ -86,6 +86,26 @@ def reconciled(page: Page) -> None:
         page.reload()
 
 
+def add_webhook(page: Page) -> None:
+    """One that is there already is shown; another one is made and its secret put away."""
+    drawn(page, page.get_by_role("button", name="Add webhook"))
+    if page.get_by_text("Nothing is connected yet").is_visible():
+        page.get_by_role("button", name="Add webhook").click()
+        page.get_by_label("Name").fill("Our dialer")
+        page.get_by_label("Address of your system").fill("https://8.8.8.8/credits")
+        page.get_by_role("button", name="Connect").click()
+        page.get_by_role("button", name="I have stored it").click()
+    drawn(page, page.get_by_text("Our dialer").first)
+
+
+def open_delivery(page: Page) -> None:
+    page.get_by_role("button", name="Refresh").wait_for()
+    if page.get_by_text("No messages match").is_visible():
+        return
+    choose_row(page, 0)
+    drawn(page, page.get_by_role("dialog").get_by_text("Message id"))
+
+
 LOOKS = [
     Look("sign_in", "", "auth/sign-in", "Demo people", plain=True),
     Look("sign_in_wrong", "", "auth/sign-in", "Email or password is incorrect.", wrong_password, plain=True,
@@ -113,6 +133,11 @@ LOOKS = [
     Look("auto_reload_refused_terms", "finance", "<reloading>?below=30&up_to=25", "The target must be above"),
     Look("auto_reload_paused", "admin", "<paused>", "Confirm the payment"),
     Look("auto_reload_resuming", "admin", "<paused>?confirm=resume", "nothing is paid twice"),
+    Look("notices", "holder", "notifications", "Mark all as read"),
+    Look("notice_emails", "holder", "notifications?part=E-mail", "Low balance"),
+    Look("connections", "holder", "notifications?part=Connections", "Add webhook", add_webhook),
+    Look("connecting", "holder", f"notifications?part=Connections&channel=webhook&add={'0123456789abcdef' * 2}", "What is sent"),
+    Look("deliveries", "holder", "notifications?part=Deliveries", "Refresh", open_delivery),
     Look("refused", "holder", "accounts", "You may not see this page."),
     Look("finance", "finance", "finance", "Heaviest users"),
     Look("reconciliation", "finance", "reconciliation", "How it adds up in USD", reconciled),

@@ -115,6 +115,9 @@ NEEDS: list[tuple[str, str, str, Any]] = [
     ("admin", "GET", "api-keys", None), ("admin", "POST", "api-keys", {"name": "x", "scopes": ["read"]}),
     ("admin", "POST", "api-keys/1/revoke", None), ("admin", "POST", "limits/caps", {"period": "day", "cap": "1"}),
     ("admin", "POST", "account/settings", {"time_zone": "UTC"}), ("admin", "POST", "alerts/read", None),
+    ("read", "GET", "notifications", None), ("read", "GET", "notifications/deliveries", None), ("read", "GET", "webhooks", None),
+    ("admin", "POST", "notifications/test", None), ("admin", "POST", "notifications/email", {"emails": {"debt": True}}),
+    ("admin", "POST", "webhooks", {"name": "x", "url": "https://8.8.8.8/"}),
 ]  # fmt: skip
 
 
