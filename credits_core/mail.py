@@ -20,7 +20,8 @@ from credits_core.errors import ConfigError
 from credits_core.messages import Message
 
 TIMEOUT_SECONDS = 15
-HOW_TO_SET = "set SMTP_URL to smtp://user:password@host:587?from=credits@example.com"
+EXAMPLE = "smtp://user:password@host:587?from=credits@example.com"
+HOW_TO_SET = f"set SMTP_URL to {EXAMPLE}"
 NOT_SET = "Not sent: SMTP_URL is not set."
 _PERMANENT = 500  # SMTP answers from here on will be the same tomorrow
 

@@ -21,7 +21,7 @@ def draw(person: Person, viewer: Viewer) -> None:
         st.caption(f"To {widgets.plain(found['email'] or 'nobody: this account has no address')}.")
         if get_runtime().settings.smtp is None:
             st.info(
-                f"E-mails are kept and not sent here. To send them, {widgets.plain(mail.HOW_TO_SET)} "
+                f"E-mails are kept and not sent here. To send them, set `SMTP_URL` to `{mail.EXAMPLE}` "
                 "and start again. *Deliveries* shows what they say.",
                 icon=":material/mail_off:",
             )

@@ -29,7 +29,6 @@ STATUS_COLORS: Mapping[str, str] = {
     "active": GOOD,
     "sent": GOOD,
     "running": BLUE,
-    "waiting": BLUE,
     "unread": BLUE,
     "processing": BLUE,
     "open": BLUE,

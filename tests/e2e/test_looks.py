@@ -92,7 +92,7 @@ def add_webhook(page: Page) -> None:
     if page.get_by_text("Nothing is connected yet").is_visible():
         page.get_by_role("button", name="Add webhook").click()
         page.get_by_label("Name").fill("Our dialer")
-        page.get_by_label("Address of your system").fill("https://8.8.8.8/credits")
+        page.get_by_role("textbox", name="Address of your system").fill("https://8.8.8.8/credits")
         page.get_by_role("button", name="Connect").click()
         page.get_by_role("button", name="I have stored it").click()
     drawn(page, page.get_by_text("Our dialer").first)
