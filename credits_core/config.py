@@ -49,6 +49,8 @@ class Settings:
     vapi_operation: str | None = None
     smtp: Smtp | None = field(default=None, repr=False)
     webhook_allow_private: bool = False
+    operations_email: str | None = None
+    operations_chat: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -77,6 +79,8 @@ class Settings:
             vapi_operation=env.get("VAPI_OPERATION"),
             smtp=parse_smtp_url(smtp_url) if (smtp_url := env.get("SMTP_URL")) else None,
             webhook_allow_private=env.flag("WEBHOOK_ALLOW_PRIVATE", default=False),
+            operations_email=env.get("OPERATIONS_EMAIL"),
+            operations_chat=env.get("OPERATIONS_CHAT"),
         )
         _check_urls(settings)
         _check_supabase(settings, demo_asked_for=env.get("DEMO") is not None and settings.demo)
@@ -84,6 +88,7 @@ class Settings:
         _check_simulator(settings, asked_for=env.flag("STRIPE_SIMULATOR", default=by_itself))
         _check_stripe(settings)
         _check_vapi(settings)
+        _check_operations(settings)
         return settings
 
     @property
@@ -197,6 +202,18 @@ def _check_no_half_of_supabase(settings: Settings) -> None:
         )
     if settings.cookie_secret is not None and len(settings.cookie_secret) < MIN_SECRET_LENGTH:
         raise ConfigError(f"COOKIE_SECRET is too short; use at least {MIN_SECRET_LENGTH} random characters.")
+
+
+def _check_operations(settings: Settings) -> None:
+    address = settings.operations_email
+    if address is not None and (address.count("@") != 1 or not address.isascii() or " " in address):
+        raise ConfigError("OPERATIONS_EMAIL is not an e-mail address; write one, such as ops@example.com.")
+    if address is not None and settings.smtp is None:
+        raise ConfigError("OPERATIONS_EMAIL needs a mail server; set SMTP_URL, too, or leave both out.")
+    if settings.operations_chat is not None and "://" not in settings.operations_chat:
+        raise ConfigError(
+            "OPERATIONS_CHAT is not the address of a chat room; write it as Apprise does, such as slack://…"
+        )
 
 
 def _check_vapi(settings: Settings) -> None:

@@ -147,6 +147,21 @@ def receive_webhook(parts: Parts, payload: bytes, signature: str | None) -> dict
     return answer | {"outcome": outcome}
 
 
+def process_again(parts: Parts, identity: Identity, event_id: str) -> dict[str, Any]:
+    """Work on a stored event once more, for administrators; answers the event. Harmless: Stripe's object is read anew."""
+    known: dict[str, Any] = parts.db.call("reopen_stripe_event", identity, event_id=event_id)
+    event = StripeEvent(event_id, known["type"], known["livemode"], known["object_id"], known["payload"])
+    try:
+        outcome = _process(parts.db, parts.stripe, event)
+    except CreditsError as error:
+        parts.db.call(
+            "finish_stripe_event", SERVICE, event_id=event_id, outcome="failed", error=error.message
+        )
+        raise
+    parts.db.call("finish_stripe_event", SERVICE, event_id=event_id, outcome=outcome)
+    return known | {"outcome": outcome}
+
+
 def _process(db: Database, stripe: StripeGateway, event: StripeEvent) -> str:
     session_id = event.object_id
     ours = subscription_news.is_about_us(event)

@@ -23,6 +23,8 @@ from credits_core import (
     fulfillment,
     holds,
     ledger,
+    operations,
+    operations_telling,
     outbox,
     payments,
     reconcile,
@@ -30,8 +32,8 @@ from credits_core import (
     reversals,
     subscriptions,
 )
-from credits_core.db.port import SERVICE
-from credits_core.errors import CreditsError, LedgerDifference
+from credits_core.db.port import SERVICE, Database, Identity
+from credits_core.errors import CreditsError, LedgerDifference, NotFound
 from credits_core.metrics import METRICS
 from credits_core.runtime import Runtime
 
@@ -125,6 +127,11 @@ def _deliveries(runtime: Runtime) -> Outcome:
     return outbox.run(runtime)
 
 
+def _operations(runtime: Runtime) -> Outcome:
+    periods = {job.name: job.every_seconds for job in JOBS.values()}
+    return operations.detect(runtime.db, periods) | operations_telling.tell(runtime)
+
+
 def _verify(runtime: Runtime) -> Outcome:
     found = ledger.verify(runtime.db, SERVICE)
     differences = len(found["differences"])
@@ -175,6 +182,13 @@ JOBS: dict[str, Job] = {
             "compares our books with Stripe's: every day, and when somebody asks",
             _reconcile,
         ),
+        Job(
+            "operations",
+            60,
+            120,
+            "tells the staff of late jobs, failing payments, queues and differences",
+            _operations,
+        ),
         Job("verify", 3600, 600, "recomputes every balance from the ledger", _verify),
     )
 }
@@ -200,8 +214,9 @@ def run_job(runtime: Runtime, job: Job, runner: str, *, every_seconds: int) -> O
         outcome = dict(job.run(runtime))
     except Exception as error:
         text = error.message if isinstance(error, CreditsError) else type(error).__name__
+        said = error.detail if isinstance(error, LedgerDifference) else {}
         METRICS.count("job_runs_total", "Runs of background jobs.", job=job.name, outcome="failed")
-        runtime.db.call("finish_job", SERVICE, job=job.name, runner=runner, outcome={}, error=text)
+        runtime.db.call("finish_job", SERVICE, job=job.name, runner=runner, outcome=said, error=text)
         raise
     runtime.db.call("finish_job", SERVICE, job=job.name, runner=runner, outcome=outcome)
     METRICS.count("job_runs_total", "Runs of background jobs.", job=job.name, outcome="done")
@@ -209,6 +224,40 @@ def run_job(runtime: Runtime, job: Job, runner: str, *, every_seconds: int) -> O
     logger.log(logging.INFO if any(isinstance(n, int) and n for n in outcome.values()) else logging.DEBUG, "job done",
                extra={"job": job.name, "outcome": outcome, "ms": ms})  # fmt: skip
     return outcome
+
+
+def run_now(runtime: Runtime, identity: Identity, name: str) -> Outcome | None:
+    """Run a job for an administrator, whether it is due or not; None while another process runs it. NotFound for a name that
+    is none."""
+    if name not in JOBS:
+        raise NotFound(f"There is no job {name}; see the list of jobs.")
+    runtime.db.call("request_job", identity, job=name)
+    return run_job(runtime, JOBS[name], runner_name(), every_seconds=0)
+
+
+def overview(db: Database, identity: Identity) -> list[dict[str, Any]]:
+    """Every job of this program for staff, with its last run as the database knows it: name, does, every_seconds, state (running,
+    failed, late, waiting, never), due_at, last_started_at, last_finished_at, last_outcome, last_error, failures, runs."""
+    known = {item["job"]: item for item in db.call("jobs_status", identity)["items"]}
+    late = {
+        item["about"]
+        for item in db.call("operations_alerts", identity)["items"]
+        if item["kind"] == "job_late"
+    }
+    rows = []
+    for job in JOBS.values():
+        item = known.get(job.name, {})
+        state = "waiting" if item.get("runs") else "never"
+        if item.get("is_running"):
+            state = "running"
+        elif job.name in late:
+            state = "late"
+        elif item.get("last_error"):
+            state = "failed"
+        rows.append(
+            {**item, "job": job.name, "does": job.does, "every_seconds": job.every_seconds, "state": state}
+        )
+    return rows
 
 
 def runner_name() -> str:

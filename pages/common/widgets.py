@@ -57,6 +57,9 @@ STATUS_COLORS: Mapping[str, str] = {
     "accepted": QUIET,
     "processed": GOOD,
     "ignored": QUIET,
+    "in order": GOOD,
+    "late": BAD,
+    "not run yet": QUIET,
     "debt_recovery": BAD,
 }
 STATUS_LABELS: Mapping[str, str] = {

@@ -34,7 +34,8 @@ create table credits.jobs (
   last_finished_at timestamptz,
   last_outcome     jsonb,
   last_error       text,
-  runs             bigint not null default 0
+  runs             bigint not null default 0,
+  failures         int not null default 0       -- in a row
 );
 
 alter table credits.sessions enable row level security;
@@ -133,7 +134,8 @@ language plpgsql security definer set search_path = '' as $$
 begin
   perform credits._require('service');
   update credits.jobs set lease_until = '-infinity', last_finished_at = credits._now(), last_outcome = p_outcome,
-         last_error = p_error, runs = runs + 1 where job = p_job and runner = p_runner;
+         last_error = p_error, runs = runs + 1, failures = case when p_error is null then 0 else failures + 1 end
+   where job = p_job and runner = p_runner;
   return jsonb_build_object('finished', found);
 end $$;
 
@@ -143,7 +145,8 @@ begin
   perform credits._require('service', 'super_admin', 'admin', 'finance');
   return jsonb_build_object('items', (select coalesce(jsonb_agg(jsonb_build_object(
     'job', job, 'last_started_at', credits._iso(last_started_at), 'last_finished_at', credits._iso(last_finished_at),
-    'last_outcome', last_outcome, 'last_error', last_error, 'lease_until', credits._iso(lease_until), 'runs', runs)
+    'last_outcome', last_outcome, 'last_error', last_error, 'lease_until', credits._iso(lease_until),
+    'due_at', credits._iso(due_at), 'is_running', lease_until > credits._now(), 'failures', failures, 'runs', runs)
     order by job), '[]') from credits.jobs));
 end $$;
 

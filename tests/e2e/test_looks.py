@@ -149,6 +149,9 @@ LOOKS = [
     Look("account_grants", "admin", "accounts?account=5&part=Grants", "Bought in all"),
     Look("account_calls", "admin", "accounts?account=5&part=Calls", "Bought in all"),
     Look("account_purchases", "admin", "accounts?account=5&part=Purchases", "Bought in all"),
+    Look("system", "admin", "system", "Last checks"),
+    Look("system_job", "admin", "system?job=poll", "Run now"),
+    Look("webhook_inbox", "admin", "webhook_inbox", "Webhook inbox"),
     Look("adjusting", "admin", f"accounts?{ADJUSTING}", "Adjust credits", adjust),
     Look("api_docs", "", "api/docs", "Prepaid Credits", plain=True),
 ]  # fmt: skip

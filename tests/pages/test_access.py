@@ -25,7 +25,11 @@ FINANCE_PAGES = (
     "finance/finance.py",
     "finance/reconciliation.py",
 )
-ADMIN_PAGES = ("admin/accounts.py",)
+ADMIN_PAGES = (
+    "admin/accounts.py",
+    "admin/system.py",
+    "admin/webhook_inbox.py",
+)
 EVERY_PAGE = HOLDER_PAGES + FINANCE_PAGES + ADMIN_PAGES
 MAY_SEE = {
     "holder": HOLDER_PAGES,

@@ -48,6 +48,8 @@ SIGNED_IN = """
     _t_eight_in_ten _usage_cut _weekly_model
     accept_difference begin_repair reconciliation_differences reconciliations start_reconciliation
     _difference_json _reconciliation_json
+    acknowledge_operations_alert operations_alerts reopen_stripe_event request_job stripe_event stripe_events system_status
+    _last_migration _operations_alert_json _stripe_event_json _without_secrets
     approval_limits approvals approvals_count decide_approval decide_review payment payments request_price_change
     set_approval_limit _needs_approval _payment_json _person_name
     audit flag_list flag_reach flags set_flag set_flag_account _campaign_state _flag_bucket _flag_is_on _flag_json
@@ -60,6 +62,7 @@ SERVICE_ALONE = """
     claim_deliveries finish_delivery tell_expiring
     claim_auto_reloads claim_refunds converge_purchase finish_auto_reload purchase_of_payment record_refund
     set_customer
+    claim_operations_alerts detect_operations untell_operations
     claim_reconciliation fail_reconciliation finish_reconciliation finish_repair reconciliation_lookups stage_reconciliation
     fail_subscription finish_subscription_change invoices_credited open_subscription set_subscription_price
     settle_invoice subscriptions_to_poll sync_subscription
@@ -86,6 +89,7 @@ NOBODY = """
     _daily_reconciliation _find_charges _find_disputes _find_fees _find_payouts _find_refunds _find_uncredited _find_unpaid
     _is_repaired _keep_entries _keep_fees _match_items _open_difference _paid_charges _reconciliation_totals _record_findings
     _running_reconciliation
+    _job_conditions _operations_rules _payment_conditions _payment_failures _queue_conditions _usage_conditions
     _approval_json _ask _ask_for_adjustment _back_to_review _book_adjustment _check_decision _check_review _credit_reviewed
     _do_adjustment _do_price_change _do_review _keep _latest_price _own_request _payment_timeline _refund_as_approval _refund_until
     _require_person _review_json _review_terms
@@ -105,6 +109,7 @@ PUBLIC_TABLES = (
 STAFF_TABLES = """
     alert_state audit_log campaigns expiry_notices jobs package_stripe provider_costs stripe_events
     referral_codes referral_program referrals reconciliation_differences reconciliations stripe_entries stripe_payouts
+    operations_alerts
     approval_limits approvals
     flag_accounts flags
 """.split()
@@ -255,6 +260,7 @@ def test_staff_tables_show_nothing_to_people(
     service("set_flag_account", key="invitations", account_id=anna.account_id, on=True)
     holder().call("claim_referral", code=anna.call("referral")["code"])
     reconcile_once(service, clock)
+    assert service("detect_operations", jobs={})["opened"] == 1
     price = {"operation": "call", "components": [{"unit": "minute", "price_micros": 1}]}
     service("request_price_change", change=price, reason="for a test", idempotency_key="c")
     for table in STAFF_TABLES:
