@@ -18,6 +18,7 @@ from credits_core.stripe_shapes import SessionState
 
 RETURN_PAGE = "/checkout_return?session_id={CHECKOUT_SESSION_ID}"
 CANCEL_PAGE = "/buy?canceled="
+CALL_PAGE = "/live_call?call="
 CLOCK_TOLERANCE_SECONDS = 3600
 
 
@@ -41,12 +42,15 @@ def start_checkout(
     idempotency_key: str | None = None,
     account_id: int | None = None,
     promo_code: str | None = None,
+    call_id: int | None = None,
 ) -> dict[str, Any]:
     """Buy a package (or a custom amount) as `identity`: the purchase, with the `url` of the page to pay on.
 
     With flow `payment_intent` there is a `client_secret` instead; `session_id` is the intent's id then. The
     same `idempotency_key` answers the same purchase and the same page. `base_url` is where the person is,
-    without a slash at the end. Raises StripeUnavailable when Stripe does not answer: the same key may be used
+    without a slash at the end. With `call_id` the way back leads to that running call.
+
+    Raises StripeUnavailable when Stripe does not answer: the same key may be used
     again.
     """
     purchase: dict[str, Any] = parts.db.call(
@@ -62,7 +66,9 @@ def start_checkout(
     )
     if purchase["session_id"] is not None or purchase["status"] != "created":
         return purchase
-    return _open(parts, purchase, base_url) | {"replayed": purchase["replayed"]}
+    return _open(parts, purchase, _ways_back(purchase, base_url, call_id)) | {
+        "replayed": purchase["replayed"]
+    }
 
 
 def find_at_stripe(parts: Parts, purchase: Mapping[str, Any]) -> SessionState | None:
@@ -88,10 +94,17 @@ def record_opened(db: Database, state: SessionState, purchase_id: str) -> dict[s
     return opened
 
 
-def _open(parts: Parts, purchase: dict[str, Any], base_url: str) -> dict[str, Any]:
+def _ways_back(purchase: Mapping[str, Any], base_url: str, call_id: int | None) -> tuple[str, str]:
+    """Where the payment page leads to: paid, and given up."""
+    if call_id is None:
+        return f"{base_url}{RETURN_PAGE}", f"{base_url}{CANCEL_PAGE}{purchase['purchase_id']}"
+    return f"{base_url}{RETURN_PAGE}&call={call_id}", f"{base_url}{CALL_PAGE}{call_id}&canceled=yes"
+
+
+def _open(parts: Parts, purchase: dict[str, Any], back: tuple[str, str]) -> dict[str, Any]:
     purchase_id = purchase["purchase_id"]
     try:
-        state = _ask_stripe(parts, purchase, base_url)
+        state = _ask_stripe(parts, purchase, back)
     except (InvalidRequest, NotFound) as error:
         parts.db.call(
             "fail_purchase", SERVICE, purchase_id=purchase_id, status="failed", reason=error.message
@@ -118,13 +131,11 @@ def _open(parts: Parts, purchase: dict[str, Any], base_url: str) -> dict[str, An
     return record_opened(parts.db, state, purchase_id)
 
 
-def _ask_stripe(parts: Parts, purchase: dict[str, Any], base_url: str) -> SessionState:
+def _ask_stripe(parts: Parts, purchase: dict[str, Any], back: tuple[str, str]) -> SessionState:
     try:
         if purchase["flow"] == "payment_intent":
             return parts.stripe.create_payment_intent(purchase)
-        return parts.stripe.create_checkout_session(
-            purchase, f"{base_url}{RETURN_PAGE}", f"{base_url}{CANCEL_PAGE}{purchase['purchase_id']}"
-        )
+        return parts.stripe.create_checkout_session(purchase, *back)
     except IdempotencyKeyReused as error:
         # Asked before a crash, from another address of this app or with another e-mail address: take that
         # answer.

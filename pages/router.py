@@ -23,10 +23,13 @@ st.html(HERE / "static" / "pages.css")
 PAGES = (
     ("Account", "account/overview.py", "Overview", ":material/dashboard:", session.EVERYBODY),
     ("Account", "account/buy.py", "Buy credits", ":material/add_card:", session.EVERYBODY),
+    ("Account", "account/live_call.py", "Live calls", ":material/phone_in_talk:", session.EVERYBODY),
     ("Account", "account/calls.py", "Call log", ":material/call:", session.EVERYBODY),
+    ("Account", "account/usage.py", "Usage", ":material/bar_chart:", session.EVERYBODY),
     ("Account", "account/transactions.py", "Transactions", ":material/receipt_long:", session.EVERYBODY),
     ("Billing", "account/auto_reload.py", "Auto-reload", ":material/autorenew:", session.EVERYBODY),
     ("Billing", "account/statements.py", "Statements", ":material/description:", session.EVERYBODY),
+    ("Settings", "account/api_keys.py", "API keys", ":material/key:", session.EVERYBODY),
     ("", "account/checkout_return.py", "Your purchase", "", session.EVERYBODY),
     (
         "Settings",

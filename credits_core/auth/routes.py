@@ -109,6 +109,7 @@ def _start_checkout(request: Request, fields: FormData) -> Response:
             amount_cents=_cents(_field(fields, "amount_cents")),
             promo_code=_field(fields, "promo_code") or None,
             idempotency_key=_field(fields, "idempotency_key") or None,
+            call_id=_call_id(_field(fields, "call")),
             base_url=local_base_url(request.headers, runtime.settings),
         )
     except CreditsError as error:
@@ -189,6 +190,11 @@ def _cents(text: str) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise InvalidRequest("The amount must be a whole number of cents.")
     return int(text)
+
+
+def _call_id(text: str) -> int | None:
+    """The running call a top-up is for; what is not a number leads back as any purchase does."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def _minutes(seconds: int) -> str:

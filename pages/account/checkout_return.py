@@ -9,7 +9,7 @@ import streamlit as st
 from credits_core import fulfillment
 from credits_core.errors import CreditsError
 from credits_core.runtime import get_runtime
-from pages.common import session, widgets
+from pages.common import live, session, widgets
 from pages.common.formats import Viewer
 
 session.guard(session.EVERYBODY)
@@ -84,10 +84,31 @@ def show(purchase: dict[str, Any], viewer: Viewer) -> None:
         _ways_on(status, purchase)
 
 
+def _call() -> str:
+    """The call that this purchase is to lengthen, if there is one."""
+    text = st.query_params.get(live.CHOSEN, "")
+    return text if text.isascii() and text.isdigit() and len(text) <= 18 else ""
+
+
+def _back_to_the_call(purchase: dict[str, Any], viewer: Viewer) -> None:
+    """Credited: at once back to the call, which has its new talk time."""
+    st.session_state["topped_up"] = (
+        f"{viewer.credits(purchase['credits_micros'])} credits added; the call goes on."
+    )
+    st.switch_page("account/live_call.py", query_params={live.CHOSEN: _call()})
+
+
 def _ways_on(status: str, purchase: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if status == "open" and purchase.get("url"):
             widgets.link_button("Continue to payment", purchase["url"])
+        if _call():
+            st.page_link(
+                "account/live_call.py",
+                label="Back to the call",
+                icon=":material/phone_in_talk:",
+                query_params={live.CHOSEN: _call()},
+            )
         if status == "credited":
             st.page_link("account/overview.py", label="To the overview", icon=":material/dashboard:")
         else:
@@ -126,6 +147,8 @@ def page() -> None:
                 st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
     else:
         purchase = fulfillment.fulfill(get_runtime(), person.identity, session_id)
+        if purchase["status"] == "credited" and _call():
+            _back_to_the_call(purchase, viewer)
         if purchase["status"] == "credited" and st.session_state.get(SEEN) != session_id:
             st.session_state[SEEN] = session_id
             st.rerun()  # once: the sidebar was drawn before, and whoever credited it may have come in between

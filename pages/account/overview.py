@@ -6,11 +6,27 @@ import streamlit as st
 
 from credits_core import analytics, calls, purchases
 from pages.common import balance, charts, exports, session, tables, widgets
+from credits_core import analytics, api_keys, calls, purchases
+from credits_core.auth.person import Person
+from pages.common import (
+    alerts_card,
+    balance,
+    charts,
+    exports,
+    forecast_card,
+    limits_card,
+    live,
+    session,
+    tables,
+    widgets,
+)
 from pages.common.formats import Viewer, plotted, words
 from pages.common.periods import last_days
 
 session.guard(session.EVERYBODY)
 
+USAGE = ("day", "operation", "name", "events", "charged_micros")
+LIVE_SECONDS = 5
 SPANS = {"7d": 7, "14d": 14, "30d": 30}
 
 
@@ -73,6 +89,28 @@ def spend() -> None:
             )
 
 
+@st.fragment(run_every=LIVE_SECONDS)
+@widgets.errors_as_sentences
+def live_now() -> None:
+    """What runs now. When nothing runs any more the page is drawn once more, without this."""
+    person, viewer = session.guard(session.EVERYBODY), session.viewer()
+    seen = calls.live_calls(session.database(), person.identity)
+    if not seen["items"]:
+        st.rerun()
+    with widgets.card("Live calls") as toolbar:
+        with toolbar():
+            st.badge(
+                f"{viewer.count(seen['running'])} in progress", icon=":material/graphic_eq:", color="green"
+            )
+            st.page_link(
+                "account/live_call.py", label="Watch", icon=":material/chevron_right:", icon_position="right"
+            )
+        live.table(seen["items"], viewer, key="live_now")
+        st.caption(
+            f"{viewer.credits(seen['held_micros'])} credits held · {viewer.credits(seen['available_micros'])} available"
+        )
+
+
 @widgets.errors_as_sentences
 def recent_purchases(viewer: Viewer) -> None:
     with widgets.card("Recent purchases", height="stretch") as toolbar:
@@ -128,7 +166,16 @@ with widgets.page_header(
         st.switch_page("account/buy.py")
 balance.tiles(overview, viewer)
 balance.banner(overview, viewer)
+alerts_card.card(person, viewer)
+limits_card.toast_after()
+if calls.live_calls(session.database(), person.identity)["running"]:
+    live_now()
 spend()
+left, right = st.columns([1, 1])
+with left:
+    forecast_card.card(person, viewer)
+with right:
+    limits_card.card(person, viewer, api_keys.api_keys(session.database(), person.identity)["items"])
 left, right = st.columns([1, 1])
 with left:
     recent_calls(viewer)

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.common import widgets
+from pages.common import forecast_card, widgets
 from pages.common.formats import Viewer, plotted
 
 LEVELS = {"new": st.info, "low": st.warning, "empty": st.error, "debt": st.error}
@@ -21,12 +21,16 @@ def run_out_text(run_out: dict[str, Any], viewer: Viewer) -> tuple[str, str]:
     if run_out["reason"] == "no_use":
         return "–", f"no use in {run_out['basis_days']} days"
     days = run_out["days"]
+    if days is None:  # use that dies out
+        return "Over a year", "use is falling"
     shown = f"{viewer.count(days)} days"
     if days <= 1:
         shown = "1 day" if days else "Under a day"
     elif days > 365:
         shown = "Over a year"
-    return shown, f"at {viewer.about(run_out['daily_micros'])} a day"
+    return shown, forecast_card.range_text(
+        run_out, viewer
+    ) or f"at {viewer.about(run_out['daily_micros'])} a day"
 
 
 def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
@@ -86,7 +90,8 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
             "line",
             delta_color="red",
             delta_arrow="off",
-            help=f"Available credits over the average daily use of the last {run_out['basis_days']} days.",
+            help=f"From {run_out['basis_days']} days of use at {viewer.about(run_out['daily_micros'])} a day now. "
+            "The dates are the range it ends in 8 times in 10.",
         )
 
 

@@ -177,6 +177,51 @@ def grid(
     return figure
 
 
+def line_before(figure: go.Figure, days: Sequence[str], values: Sequence[float], *, dark: bool) -> go.Figure:
+    """Lays the sums of the period before over bars of days: a dotted line in the colour of the text."""
+    figure.add_scatter(
+        x=list(days),
+        y=list(values),
+        name="The period before",
+        mode="lines" if len(days) > 1 else "markers",
+        line={"color": palette(dark).text, "width": 1.6, "dash": "dot"},
+        hovertemplate="%{y:,.2f} the period before<extra></extra>",
+    )
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def range_left(
+    days: Sequence[str],
+    expected: Sequence[float],
+    least: Sequence[float],
+    most: Sequence[float],
+    *,
+    dark: bool,
+    height: int = 220,
+) -> go.Figure:
+    """What is expected to be left on days to come, within a band from the least to the most."""
+    colors = palette(dark)
+    figure = go.Figure()
+    band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    figure.add_scatter(x=list(days), y=list(most), **band)
+    figure.add_scatter(x=list(days), y=list(least), fill="tonexty", fillcolor="rgba(59,130,246,0.18)", **band)
+    figure.add_scatter(
+        x=list(days), y=list(expected), mode="lines", line={"color": colors.series[0], "width": 2},
+        hovertemplate="%{y:,.2f} left<extra></extra>", showlegend=False,
+    )  # fmt: skip
+    figure.update_layout(**_layout(colors, height), hovermode="x unified")
+    figure.update_xaxes(
+        type="date", showgrid=False, tickformat="%b %-d", nticks=5, fixedrange=True, automargin=True,
+        tickfont_color=colors.text, hoverformat="%a %b %-d",
+    )  # fmt: skip
+    figure.update_yaxes(
+        gridcolor=colors.grid, zeroline=False, nticks=4, tickformat=",~g", rangemode="tozero", fixedrange=True, automargin=True,
+        tickfont_color=colors.text,
+    )  # fmt: skip
+    return figure
+
+
 def ranked_bars(
     labels: Sequence[str], values: Sequence[float], texts: Sequence[str], *, dark: bool
 ) -> go.Figure:

@@ -46,7 +46,7 @@ def explain_dialog(transaction_id: str) -> None:
         st.markdown("**Price**")
         widgets.facts(
             [
-                *[_component(part, viewer) for part in price["components"]],
+                *[price_part(part, viewer) for part in price["components"]],
                 ("Rounded", ROUNDING[price["rounding"]]),
                 *(
                     [("In force since", viewer.time(price["effective_from"]))]
@@ -60,7 +60,7 @@ def explain_dialog(transaction_id: str) -> None:
         rows = what["entries"]
         (
             tables.Table(rows, viewer)
-            .texts("Credits", [_source(entry) for entry in rows])
+            .texts("Credits", [source_text(entry) for entry in rows])
             .credits("Amount", "amount_micros", signed=True)
             .texts(
                 "Expire",
@@ -107,7 +107,8 @@ def _quantity(what: Mapping[str, Any], field: str, viewer: Viewer) -> str:
     )
 
 
-def _component(part: Mapping[str, Any], viewer: Viewer) -> tuple[str, str]:
+def price_part(part: Mapping[str, Any], viewer: Viewer) -> tuple[str, str]:
+    """One component of a price as a fact: whether it counts once, and the price with its steps."""
     unit = words(part["unit"]).lower().replace("1k tokens", "1,000 tokens").replace("mb", "MB")
     price = f"{viewer.credits(part['price_micros'])} per {unit}"
     steps = ""
@@ -117,6 +118,7 @@ def _component(part: Mapping[str, Any], viewer: Viewer) -> tuple[str, str]:
     return ("Once" if part["flat"] else "By quantity", price + steps + free)
 
 
-def _source(entry: Mapping[str, Any]) -> str:
+def source_text(entry: Mapping[str, Any]) -> str:
+    """Where credits come from: `Purchase, paid · grant 7`."""
     kind = "" if entry["grant_id"] is None else ", promotional" if entry["promotional"] else ", paid"
     return f"{words(entry['source'])}{kind}" + (f" · grant {entry['grant_id']}" if entry["grant_id"] else "")

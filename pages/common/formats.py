@@ -67,6 +67,15 @@ class Viewer:
     def count(self, number: int) -> str:
         return self.number(str(number))
 
+    def quantity(self, amount: float, measure: str) -> str:
+        """What was measured, as people say it: time for seconds, MB for bytes, else a number with its word."""
+        if measure == "seconds":
+            return duration(amount)
+        if measure == "bytes":
+            return f"{self._separated(f'{amount / 1_000_000:,.1f}')} MB"
+        number = self.number(f"{Decimal(str(amount)).normalize():f}")
+        return f"{number} tokens" if measure == "tokens" else number
+
     def moment(self, text: str | None) -> dt.datetime | None:
         """An ISO 8601 time of the database in the viewer's zone."""
         return dt.datetime.fromisoformat(text).astimezone(self.zone) if text else None

@@ -30,6 +30,10 @@ STATUS_COLORS: Mapping[str, str] = {
     "sent": GOOD,
     "running": BLUE,
     "unread": BLUE,
+    "ok": GOOD,
+    "low": WARN,
+    "ending": BAD,
+    "end": BAD,
     "processing": BLUE,
     "open": BLUE,
     "created": BLUE,
@@ -37,6 +41,7 @@ STATUS_COLORS: Mapping[str, str] = {
     "reversal": BLUE,
     "canceled": QUIET,
     "expired": QUIET,
+    "revoked": QUIET,
     "expiry": QUIET,
     "use": QUIET,
     "promo": QUIET,
@@ -64,6 +69,10 @@ STATUS_COLORS: Mapping[str, str] = {
 }
 STATUS_LABELS: Mapping[str, str] = {
     "use": "Use",
+    "ok": "Going on",
+    "low": "Low",
+    "ending": "Ending",
+    "end": "Hang up",
     "grant": "Credits given",
     "credited": "Paid",
     "review": "In review",
@@ -202,6 +211,17 @@ def post_form(
 def link_button(label: str, address: str) -> None:
     """A link that looks like the primary button and stays in this tab (Streamlit's own opens another one)."""
     st.html(f'<a class="pc-button pc-primary" href="{escape(address)}">{escape(label)}</a>', width="content")
+
+
+def meter(label: str, share: float, level: str, text: str) -> None:
+    """A bar from 0 to 1 in the colour of its level: ok (green), warning (yellow), reached (red). The words say it as well."""
+    percent = round(min(max(share, 0.0), 1.0) * 100)
+    st.html(
+        f'<div class="pc-meter pc-{escape(level)}">'
+        f'<div class="pc-meter-head"><span>{escape(label)}</span><b>{escape(text)}</b></div>'
+        f'<div class="pc-meter-bar" role="progressbar" aria-label="{escape(label)}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent}"><i style="width: {percent}%"></i></div></div>'
+    )
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:

@@ -34,6 +34,7 @@ from tests.program import Program
 pytestmark = pytest.mark.browser
 DEMO = True  # pages look right when there is something on them
 ASKING_CARD = "4000002760003184"  # its bank wants each payment confirmed
+REQUEST = "fedcba9876543210fedcba9876543210"
 ADJUSTING = "account=1&adjust=0123456789abcdef0123456789abcdef"
 
 
@@ -84,6 +85,30 @@ def reconciled(page: Page) -> None:
         if page.get_by_text("How it adds up in USD").is_visible():
             return
         page.reload()
+def open_forecast(page: Page) -> None:
+    drawn(page, heading(page, "Overview"))
+    page.get_by_role("button", name="How good is this?").click()
+
+
+def make_key(page: Page) -> None:
+    """On the second screen the same request was answered before: there the key is not shown again."""
+    page.get_by_label("Name").fill("Phone system")
+    page.get_by_label("Name").press("Enter")
+    button = page.get_by_role("button", name="Make key")
+    expect(button).to_be_enabled()
+    button.click()
+
+
+def tick_key(page: Page) -> None:
+    drawn(page, "Tick a key")
+    choose_row(page, 0)
+    drawn(page, page.get_by_role("button", name="Revoke"))
+
+
+def start_demo(page: Page) -> None:
+    drawn(page, heading(page, "Live calls"))
+    if page.get_by_role("button", name="Start a demo call").is_visible():
+        page.get_by_role("button", name="Start a demo call").click()
 
 
 def add_webhook(page: Page) -> None:
@@ -125,6 +150,19 @@ LOOKS = [
     Look("calls", "holder", "calls", "Export"),
     Look("files", "holder", "calls", "For analysis, exact decimals",
          lambda page: page.get_by_role("button", name="Export").click()),
+    Look("live_none", "holder", "live_call", "No call is running"),
+    Look("usage", "holder", "usage", "By day and operation"),
+    Look("usage_weeks", "holder", "usage?unit=Week&period=90+days", "By week and operation"),
+    Look("usage_none", "holder", "usage?period=Custom&dates=2020-01-01", "Nothing used in these days"),
+    Look("caps", "holder", "usage?caps=account", "Save caps"),
+    Look("forecast", "holder", "overview", "holds 8 times in 10", open_forecast),
+    Look("keys_none", "holder", "api_keys", "No API keys yet"),
+    Look("key_made", "holder", f"api_keys?new={REQUEST}", "Try it", make_key),
+    Look("keys", "holder", "api_keys", "Phone system", tick_key),
+    Look("live_call", "holder", "live_call", "What pays", start_demo),
+    Look("overview_live", "holder", "overview", "in progress"),
+    Look("live_ending", "holder", "live_call?end=ask", "End the call"),
+    Look("calls", "holder", "calls", "Download CSV"),
     Look("calls_none", "holder", "calls?number=99999999", "No calls match"),
     Look("transactions", "holder", "transactions", "Export"),
     Look("explained", "holder", "transactions?kind=Use", "Why this amount", explain_first),

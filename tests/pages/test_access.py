@@ -15,7 +15,10 @@ from .conftest import Browser, texts
 HOLDER_PAGES = (
     "account/overview.py",
     "account/buy.py",
+    "account/live_call.py",
     "account/calls.py",
+    "account/usage.py",
+    "account/api_keys.py",
     "account/transactions.py",
     "account/checkout_return.py",
     "account/auto_reload.py",
