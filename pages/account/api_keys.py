@@ -56,18 +56,18 @@ def scopes_for(person: Person) -> list[str]:
 @st.dialog("New API key", width="medium", on_dismiss=_close)
 def new_dialog(request: str) -> None:
     """Asks what the key is for; then the key itself, in the same place."""
-    person, place = session.guard(session.EVERYBODY), st.empty()
-    made = st.session_state.get(f"made_{request}")
-    if made is None:
-        try:
-            with place.container():
-                made = form(person, request)
-        except CreditsError as error:
-            widgets.show_error(error)
+    person = session.guard(session.EVERYBODY)
+    if made := st.session_state.get(f"made_{request}"):
+        show_once(made)
+        return
+    try:
+        made = form(person, request)
+    except CreditsError as error:
+        widgets.show_error(error)
+        return
     if made is not None:
         st.session_state[f"made_{request}"] = made
-        with place.container():
-            show_once(made)
+        st.rerun()  # the dialog is open as long as the URL says so: it is drawn anew with the key
 
 
 def form(person: Person, request: str) -> dict[str, Any] | None:
@@ -118,7 +118,7 @@ def show_once(made: dict[str, Any]) -> None:
     st.success("**Copy the key now.** It is not stored and cannot be shown again.", icon=":material/key:")
     st.code(made["key"], language=None, wrap_lines=True)
     st.markdown("**Try it**")
-    st.code(curl(made["key"]), language="bash", wrap_lines=True)
+    st.code(curl(made["key"]), language=None, wrap_lines=True)
     if st.button("Done, I have copied it", type="primary", width="stretch", key="key_done"):
         _close()
         st.rerun()
@@ -211,7 +211,7 @@ def page(person: Person, viewer: Viewer) -> None:
             widgets.empty(
                 "No API keys yet", "Make one, and your programs can use your credits. A first request:"
             )
-            st.code(curl("YOUR_KEY"), language="bash", wrap_lines=True)
+            st.code(curl("YOUR_KEY"), language=None, wrap_lines=True)
     else:
         picked = key_table(rows, viewer)
         if picked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -34,9 +35,33 @@ def _choose(call_id: int | None) -> None:
         st.query_params[live.CHOSEN] = str(call_id)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A package as a quick amount. Its key is made once a page: the forms stay the same while the page refreshes."""
+
+    package: str
+    label: str
+    popular: bool
+    key: str
+
+
+def choices(person: Person, viewer: Viewer) -> tuple[Choice, ...]:
+    """The first packages for sale."""
+
+    def label(package: dict[str, Any]) -> str:
+        price = viewer.money(package["price_cents"], package["currency"])
+        return f"Add {viewer.about(package['credits_micros'])} for {price}"
+
+    offered = catalog.packages(session.database(), person.identity)["packages"][:QUICK_CHOICES]
+    return tuple(
+        Choice(package["code"], label(package), package["popular"], f"top-up-{uuid.uuid4()}")
+        for package in offered
+    )
+
+
 @st.fragment(run_every=REFRESH_SECONDS)
 @widgets.errors_as_sentences
-def watch(call_id: int) -> None:
+def watch(call_id: int, quick: tuple[Choice, ...]) -> None:
     """Looks again every moment, until the call is over; then the whole page is drawn once more, and nothing refreshes."""
     person, viewer = session.guard(session.EVERYBODY), session.viewer()
     seen = live.look(person)
@@ -45,6 +70,8 @@ def watch(call_id: int) -> None:
         st.rerun()
     live.warning(call)
     live.figures(call, viewer)
+    if quick and not call["unlimited"]:
+        top_up(call_id, quick)
     live.details(call, viewer)
     others = [item for item in seen["items"] if item["call_id"] != call_id]
     if others:
@@ -53,32 +80,19 @@ def watch(call_id: int) -> None:
             live.table(others, viewer, key="others")
 
 
-def top_up(call: dict[str, Any], person: Person, viewer: Viewer) -> None:
+def top_up(call_id: int, quick: tuple[Choice, ...]) -> None:
     """Quick amounts: the payment page opens in this tab and leads back to the call, which goes on meanwhile."""
-    offer = catalog.packages(session.database(), person.identity)
-    packages = offer["packages"][:QUICK_CHOICES]
-    if not packages or call["unlimited"]:
-        return
-
-    def label(package: dict[str, Any]) -> str:
-        price = viewer.money(package["price_cents"], package["currency"])
-        return f"Add {viewer.about(package['credits_micros'])} for {price}"
-
     with widgets.card("Top up without losing the call", key="top_up") as toolbar:
         toolbar().caption("The call goes on while you pay, and you come back here.")
         with st.grid(QUICK_CHOICES, gap="small", min_column_width=130) as grid:
-            for package in packages:
+            for choice in quick:
                 with grid.cell():
-                    widgets.post_form(
-                        "/auth/checkout",
-                        {
-                            "package": package["code"],
-                            live.CHOSEN: str(call["call_id"]),
-                            "idempotency_key": f"top-up-{uuid.uuid4()}",
-                        },
-                        label(package),
-                        primary=package["popular"],
-                    )
+                    fields = {
+                        "package": choice.package,
+                        live.CHOSEN: str(call_id),
+                        "idempotency_key": choice.key,
+                    }
+                    widgets.post_form("/auth/checkout", fields, choice.label, primary=choice.popular)
 
 
 def _ask_to_end() -> None:
@@ -209,8 +223,7 @@ def page(person: Person, viewer: Viewer) -> None:
     if call is not None:
         if st.query_params.get(END):
             end_dialog(call["call_id"])
-        watch(call["call_id"])
-        top_up(call, person, viewer)
+        watch(call["call_id"], choices(person, viewer))
     elif chosen is not None:
         ended(chosen, person, viewer)
         if rows:

@@ -89,6 +89,10 @@ def chart(found: Mapping[str, Any], viewer: Viewer) -> None:
     with widgets.card(f"Credits by {unit}") as toolbar:
         toolbar().caption(f"{found['time_zone']} time")
         figure = charts.stacked_days(starts, series, dark=viewer.dark)
+        if (
+            found["unit"] != "day"
+        ):  # a mark under every bar (or every second, third …), not where a calendar has its Sundays
+            figure.update_xaxes(tickmode="array", tickvals=starts[:: -(-len(starts) // 6)])
         before = [plotted(row["before_micros"]) for row in found["buckets"]]
         charts.draw(
             charts.line_before(figure, starts, before, dark=viewer.dark),
@@ -99,7 +103,10 @@ def chart(found: Mapping[str, Any], viewer: Viewer) -> None:
 
 def by_operation(found: Mapping[str, Any], viewer: Viewer) -> None:
     rows = found["operations"]
-    with widgets.card("By operation"):
+    with widgets.card("By operation", height="stretch"):
+        if not rows:
+            widgets.empty("No use", "Each operation you use gets a line.")
+            return
         (
             tables.Table(rows, viewer)
             .text("Operation", "name")
@@ -158,10 +165,13 @@ def page(person: Person, viewer: Viewer) -> None:
             )
     else:
         chart(found, viewer)
+    left, right = st.columns([3, 2])
+    with left:
         by_operation(found, viewer)
+    with right:
+        limits_card.card(person, viewer, api_keys.api_keys(session.database(), person.identity)["items"])
+    if found["operations"]:
         numbers(found, viewer)
-    keys = api_keys.api_keys(session.database(), person.identity)["items"]
-    limits_card.card(person, viewer, keys)
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()
