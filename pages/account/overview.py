@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from credits_core import analytics, calls, purchases
-from pages.common import balance, charts, exports, session, tables, widgets
 from credits_core import analytics, api_keys, calls, purchases
-from credits_core.auth.person import Person
 from pages.common import (
     alerts_card,
     balance,
@@ -25,7 +22,6 @@ from pages.common.periods import last_days
 
 session.guard(session.EVERYBODY)
 
-USAGE = ("day", "operation", "name", "events", "charged_micros")
 LIVE_SECONDS = 5
 SPANS = {"7d": 7, "14d": 14, "30d": 30}
 

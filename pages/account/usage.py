@@ -127,11 +127,14 @@ def by_operation(found: Mapping[str, Any], viewer: Viewer) -> None:
         )
 
 
-def numbers(found: Mapping[str, Any], viewer: Viewer) -> None:
+def numbers(found: Mapping[str, Any], chosen: Mapping[str, Any], viewer: Viewer) -> None:
     """The chart's numbers, the newest first; rows where something was used, now or before."""
     rows = [row for row in reversed(found["rows"]) if row["events"] or row["before_micros"]]
     with widgets.card(f"By {UNITS[found['unit']].lower()} and operation") as toolbar:
-        toolbar().caption(f"{viewer.credits(found['total_micros'])} in all")
+        with toolbar():
+            st.caption(f"{viewer.credits(found['total_micros'])} in all", width="content")
+            rows_later = session.later(functools.partial(export, chosen, viewer.zone_name))
+            exports.csv_button("CSV", "usage.csv", COLUMNS, rows_later, key="table_csv")
         (
             tables.Table(rows, viewer)
             .texts("Days", [days_text(row["start"], row["end"], viewer) for row in rows])
@@ -153,9 +156,7 @@ def page(person: Person, viewer: Viewer) -> None:
     chosen = filters(person, viewer)
     found = analytics.usage_report(session.database(), person.identity, **chosen, time_zone=viewer.zone_name)
     with toolbar:
-        exports.csv_button(
-            "Download CSV", "usage.csv", COLUMNS, session.later(functools.partial(export, chosen, viewer.zone_name)), key="export"
-        )  # fmt: skip
+        exports.menu("usage", viewer, days=(chosen["first"], chosen["last"]), key="export")
     tiles(found, viewer)
     if not found["operations"]:
         with st.container(border=True):
@@ -171,7 +172,7 @@ def page(person: Person, viewer: Viewer) -> None:
     with right:
         limits_card.card(person, viewer, api_keys.api_keys(session.database(), person.identity)["items"])
     if found["operations"]:
-        numbers(found, viewer)
+        numbers(found, chosen, viewer)
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()

@@ -85,6 +85,8 @@ def reconciled(page: Page) -> None:
         if page.get_by_text("How it adds up in USD").is_visible():
             return
         page.reload()
+
+
 def open_forecast(page: Page) -> None:
     drawn(page, heading(page, "Overview"))
     page.get_by_role("button", name="How good is this?").click()
@@ -162,7 +164,6 @@ LOOKS = [
     Look("live_call", "holder", "live_call", "What pays", start_demo),
     Look("overview_live", "holder", "overview", "in progress"),
     Look("live_ending", "holder", "live_call?end=ask", "End the call"),
-    Look("calls", "holder", "calls", "Download CSV"),
     Look("calls_none", "holder", "calls?number=99999999", "No calls match"),
     Look("transactions", "holder", "transactions", "Export"),
     Look("explained", "holder", "transactions?kind=Use", "Why this amount", explain_first),

@@ -33,6 +33,11 @@ ADMIN_PAGES = (
     "admin/system.py",
     "admin/webhook_inbox.py",
 )
+FINANCE_PAGES = (
+    "finance/finance.py",
+    "finance/reconciliation.py",
+)
+ADMIN_PAGES = ("admin/accounts.py",)
 EVERY_PAGE = HOLDER_PAGES + FINANCE_PAGES + ADMIN_PAGES
 MAY_SEE = {
     "holder": HOLDER_PAGES,

@@ -158,6 +158,7 @@ def test_alerts_are_told_until_they_are_read(
     browser: Browser, holder: Identity, database: PsycopgDatabase, service: Callable[..., Any]
 ) -> None:
     """F2"""
+    database.call("mark_alerts_read", holder)
     assert "Alerts" not in [heading.value for heading in browser.open("account/overview.py").subheader]
     service("detect_alerts")
     database.call("use", holder, operation="call", quantity=60 * 100, idempotency_key="long")
