@@ -34,7 +34,6 @@ from tests.program import Program
 pytestmark = pytest.mark.browser
 DEMO = True  # pages look right when there is something on them
 ASKING_CARD = "4000002760003184"  # its bank wants each payment confirmed
-REQUEST = "fedcba9876543210fedcba9876543210"
 ADJUSTING = "account=1&adjust=0123456789abcdef0123456789abcdef"
 
 
