@@ -20,6 +20,7 @@ from credits_core import (
     alerts,
     auto_reload,
     calls,
+    catalog_drafts,
     fulfillment,
     holds,
     ledger,
@@ -89,6 +90,10 @@ def _subscriptions(runtime: Runtime) -> Outcome:
 
 def _rollup(runtime: Runtime) -> Outcome:
     return ledger.rollup_usage(runtime.db, SERVICE)
+
+
+def _apply_releases(runtime: Runtime) -> Outcome:
+    return catalog_drafts.apply_releases(runtime.db, SERVICE)
 
 
 def _expire(runtime: Runtime) -> Outcome:
@@ -174,6 +179,7 @@ JOBS: dict[str, Job] = {
             _deliveries,
             "outside",
         ),
+        Job("catalog", 30, 60, "changes packages and plans whose release date has come", _apply_releases),
         Job("expire", 60, 60, "books grants that have expired", _expire),
         Job(
             "reconcile",

@@ -23,7 +23,8 @@ SIGNED_IN = """
     start_call transactions unread_alerts usage_analytics use use_batch
     add_notice_target change_notice_target deliveries delivery notice_settings remove_notice_target resend_delivery
     rotate_target_secret send_test_notice set_email_choices
-    checkout_funnel cohorts recurring_revenue revenue_by_month
+    catalog_draft checkout_funnel cohorts discard_catalog_draft draft_change recurring_revenue
+    rehearse_catalog_draft request_catalog_release revenue_by_month
     auto_reload campaigns create_campaign customer decide_refund refund_preview refunds request_refund
     set_auto_reload switch_auto_reload switch_campaign
     live_calls run_out_forecast usage_report
@@ -37,7 +38,7 @@ SIGNED_IN = """
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
     _check_adjustment _check_days _closing_balances _cursor _hold_json _level _month_so_far _overview_days
     _own_account _period _purchase_answer _purchase_json _raise_charge_error _require_scope _run_out _sales
-    _check_months _month _recurring_at _utc_day
+    _draft_json _check_months _month _recurring_at _utc_day
     _attempt_json _campaign_json _left_of_purchase _owner_only _paid_cents _refund_json
     _consents _next_reload _reload_figures _reload_refusal _suggested_terms
     _refund_limit_cents _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable
@@ -55,6 +56,7 @@ SIGNED_IN = """
     audit flag_list flag_reach flags set_flag set_flag_account _campaign_state _flag_bucket _flag_is_on _flag_json
 """
 SERVICE_ALONE = """
+    apply_catalog_releases
     authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
     fail_purchase finish_job finish_stripe_event fulfill_purchase load_catalog open_purchase
     purchases_to_poll record_stripe_event report_call revoke_session rollup_usage session set_stripe_price
@@ -91,6 +93,7 @@ NOBODY = """
     _running_reconciliation
     _job_conditions _operations_rules _payment_conditions _payment_failures _queue_conditions _usage_conditions
     _approval_json _ask _ask_for_adjustment _back_to_review _book_adjustment _check_decision _check_review _credit_reviewed
+    _apply_release _check_draft_item _do_catalog_release _forget_stripe_price _open_draft
     _do_adjustment _do_price_change _do_review _keep _latest_price _own_request _payment_timeline _refund_as_approval _refund_until
     _require_person _review_json _review_terms
     _actor_json _audit_actions
@@ -111,7 +114,7 @@ STAFF_TABLES = """
     referral_codes referral_program referrals reconciliation_differences reconciliations stripe_entries stripe_payouts
     operations_alerts
     approval_limits approvals
-    flag_accounts flags
+    flag_accounts flags catalog_drafts usage_days usage_totals
 """.split()
 CLOSED_TABLES = "api_keys notice_targets reconciliation_items sessions".split()
 
@@ -263,6 +266,9 @@ def test_staff_tables_show_nothing_to_people(
     assert service("detect_operations", jobs={})["opened"] == 1
     price = {"operation": "call", "components": [{"unit": "minute", "price_micros": 1}]}
     service("request_price_change", change=price, reason="for a test", idempotency_key="c")
+    service("draft_change", kind="price", code="call", item=price)
+    anna.use("call", 60)
+    service("rollup_usage")
     for table in STAFF_TABLES:
         for somebody, sees in [(anna, False), (finance, True)]:
             rows = as_person(somebody.identity, f"select to_jsonb(t) from credits.{table} as t")
