@@ -45,7 +45,12 @@ def rehearse(db: Database, identity: Identity, start: datetime, end: datetime) -
 
 
 def request_release(
-    db: Database, identity: Identity, reason: str, idempotency_key: str, *, effective_from: datetime | None = None
+    db: Database,
+    identity: Identity,
+    reason: str,
+    idempotency_key: str,
+    *,
+    effective_from: datetime | None = None,
 ) -> Answer:
     """Ask a second person to release the draft as it is now, at once or from a later moment on: the approval, waiting."""
     answer: Answer = db.call(

@@ -19,9 +19,7 @@ from credits_core.http.models import Answer, Body
 from credits_core.http.reading import From, To
 from credits_core.http.shapes import answer
 
-router = APIRouter(
-    prefix="/credits/admin/catalog-draft", tags=["Administration"], route_class=DecimalRoute
-)
+router = APIRouter(prefix="/credits/admin/catalog-draft", tags=["Administration"], route_class=DecimalRoute)
 
 REHEARSED = timedelta(days=30)
 ItemKind = Annotated[Literal["price", "package", "plan"], Path()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +42,9 @@ def now_cards(found: Mapping[str, Any], viewer: Viewer) -> None:
             .texts(
                 "In the draft",
                 [
-                    price_text(draft["prices"][price["operation"]], viewer) if price["operation"] in draft["prices"] else ""
+                    price_text(draft["prices"][price["operation"]], viewer)
+                    if price["operation"] in draft["prices"]
+                    else ""
                     for price in prices
                 ],
             )
@@ -57,18 +58,29 @@ def now_cards(found: Mapping[str, Any], viewer: Viewer) -> None:
             .credits("Credits", "credits_micros")
             .credits("Bonus", "bonus_micros")
             .money("Price", "price_cents")
-            .texts("In the draft", [_package_text(draft["packages"].get(row["code"]), row["currency"], viewer) for row in packages])
+            .texts(
+                "In the draft",
+                [
+                    _package_text(draft["packages"].get(row["code"]), row["currency"], viewer)
+                    for row in packages
+                ],
+            )
             .draw(key="packages", alt="Packages on sale", wide=("Bonus",))
         )
     with right, widgets.card("Plans", height="stretch"):
         if not plans:
-            widgets.empty("No plans in this catalog", "A plan includes uses each month before credits are spent.")
+            widgets.empty(
+                "No plans in this catalog", "A plan includes uses each month before credits are spent."
+            )
         else:
             (
                 tables.Table(plans, viewer)
                 .text("Plan", "name")
                 .texts("Each month", [_included(plan["allowances"]) for plan in plans])
-                .texts("In the draft", [_included(draft["plans"].get(plan["code"], {}).get("allowances", {})) for plan in plans])
+                .texts(
+                    "In the draft",
+                    [_included(draft["plans"].get(plan["code"], {}).get("allowances", {})) for plan in plans],
+                )
                 .draw(key="plans", alt="Plans and what they include")
             )
 
@@ -85,7 +97,7 @@ def _included(allowances: Mapping[str, Any]) -> str:
     return ", ".join(f"{amount} {operation}" for operation, amount in allowances.items())
 
 
-def draft_card(person: Person, found: Mapping[str, Any], viewer: Viewer) -> None:
+def draft_card(person: Person, found: Mapping[str, Any]) -> None:
     items, draft = found["items"], found["draft"]
     with widgets.card("Draft") as toolbar:
         if draft and draft["waits"]:
@@ -103,19 +115,24 @@ def draft_card(person: Person, found: Mapping[str, Any], viewer: Viewer) -> None
             else:
                 catalog_forms.price_form(person, found["operations"], items["prices"])
         with right:
-            contents(person, items, viewer)
+            contents(person, items)
 
 
-def contents(person: Person, items: Mapping[str, Any], viewer: Viewer) -> None:
+def contents(person: Person, items: Mapping[str, Any]) -> None:
     """What is in the draft, each with the way out."""
     listed = [("price", code) for code in items["prices"]] + [("package", code) for code in items["packages"]]
     listed += [("plan", code) for code in items["plans"]]
     if not listed:
-        widgets.empty("The draft is empty", "Put prices, packages or plans into it; nothing changes until it is released.")
+        widgets.empty(
+            "The draft is empty",
+            "Put prices, packages or plans into it; nothing changes until it is released.",
+        )
     for kind, code in listed:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.markdown(f"**{widgets.plain(code)}** · {kind}")
-            if st.button("Take out", key=f"out_{kind}_{code}", type="tertiary") and catalog_forms.put(person, kind, code, None):
+            if st.button("Take out", key=f"out_{kind}_{code}", type="tertiary") and catalog_forms.put(
+                person, kind, code, None
+            ):
                 st.rerun()
 
 
@@ -131,8 +148,15 @@ def rehearsal_card(person: Person, viewer: Viewer) -> None:
             widgets.empty("Nothing used in these days", "Choose a longer period to rehearse.")
             return
         with st.grid("auto", gap="small", min_column_width=170):
-            widgets.tile("Paid then", viewer.about(found["before_micros"]), None, f"{viewer.count(found['events'])} uses")
-            widgets.tile("With the draft", viewer.about(found["after_micros"]), None, "credits for the same uses")
+            widgets.tile(
+                "Paid then",
+                viewer.about(found["before_micros"]),
+                None,
+                f"{viewer.count(found['events'])} uses",
+            )
+            widgets.tile(
+                "With the draft", viewer.about(found["after_micros"]), None, "credits for the same uses"
+            )
             widgets.tile("Would run out", viewer.count(found["would_run_out"]), None, "accounts, on the way")
         left, right = st.columns([1, 1])
         with left:
@@ -156,12 +180,23 @@ def rehearsal_card(person: Person, viewer: Viewer) -> None:
 
 def release_card(person: Person, draft: Mapping[str, Any], viewer: Viewer) -> None:
     with widgets.card("Release"):
-        st.caption("Another administrator approves it. Prices count from the moment below; what was charged before never changes.")
+        if draft["waits"]:
+            st.info(
+                "Asked for. Another administrator decides about it under Approvals; a change of the draft withdraws it."
+            )
+            return
+        st.caption(
+            "Another administrator approves it. Prices count from the moment below; what was charged before never changes."
+        )
         with st.form("release", border=False):
             with st.container(horizontal=True):
                 day = st.date_input("From", viewer.today(), min_value=viewer.today(), key="release_day")
-                hour = st.time_input("at", dt.time(), key="release_time", help="Today at a time that has passed means at once.")
-            reason = st.text_input("Reason", placeholder="The provider raised its price", max_chars=500, key="release_reason")
+                hour = st.time_input(
+                    "at", dt.time(), key="release_time", help="Today at a time that has passed means at once."
+                )
+            reason = st.text_input(
+                "Reason", placeholder="The provider raised its price", max_chars=500, key="release_reason"
+            )
             with st.container(horizontal=True):
                 ask = st.form_submit_button("Ask for the release", type="primary")
                 drop = st.form_submit_button("Discard the draft")
@@ -175,7 +210,8 @@ def release_card(person: Person, draft: Mapping[str, Any], viewer: Viewer) -> No
 
 
 def request(person: Person, draft: Mapping[str, Any], reason: str, at: dt.datetime | None) -> None:
-    key = f"release-{draft['draft_id']}-{draft['version']}-{secrets.token_hex(4)}"
+    # The same click twice is one request; asked again after a rejection it is a new one.
+    key = f"release-{draft['draft_id']}-{draft['version']}-{dt.datetime.now(dt.UTC):%Y%m%d%H%M}"
     try:
         catalog_drafts.request_release(session.database(), person.identity, reason, key, effective_from=at)
     except CreditsError as error:
@@ -207,7 +243,10 @@ def history(found: Mapping[str, Any], viewer: Viewer) -> None:
                 .pill("Status", "status")
                 .text("By", "created_by_name")
                 .time("Closed", "closed_at")
-                .texts("Changes", [", ".join([*d["prices"], *d["packages"], *d["plans"]]) for d in found["before"]])
+                .texts(
+                    "Changes",
+                    [", ".join([*d["prices"], *d["packages"], *d["plans"]]) for d in found["before"]],
+                )
                 .draw(key="before", alt="Released and discarded drafts", wide=("By",))
             )
 
@@ -223,9 +262,14 @@ found = drafts | {
     "items": drafts["draft"] or {"prices": {}, "packages": {}, "plans": {}},
 }
 with widgets.page_header("Catalog", f"{offered['name']} · sold in {offered['currency'].upper()}"):
-    st.page_link("admin/approvals.py", label="Approvals", icon=":material/rule:")
+    is_open = drafts["draft"] is not None
+    st.badge(
+        "Draft open" if is_open else "No draft",
+        icon=":material/edit_note:",
+        color="blue" if is_open else "gray",
+    )
 now_cards(found, viewer)
-draft_card(person, found, viewer)
+draft_card(person, found)
 if any(found["items"][part] for part in ("prices", "packages", "plans")):
     if found["items"]["prices"]:
         rehearsal_card(person, viewer)

@@ -39,7 +39,9 @@ def price_form(person: Person, operations: Sequence[Mapping[str, Any]], drafted:
         parts = [_part(code, number, part) for number, part in enumerate(shown["components"])]
         with st.container(horizontal=True):
             minimum = st.text_input(
-                "Minimum charge in credits", format_credits(shown["minimum_charge_micros"]), key=f"minimum_{code}"
+                "Minimum charge in credits",
+                format_credits(shown["minimum_charge_micros"]),
+                key=f"minimum_{code}",
             )
             rounding = st.selectbox(
                 "Rounding", ROUNDINGS, ROUNDINGS.index(shown["rounding"]), format_func=lambda how: how.replace("_", " "),
@@ -50,9 +52,14 @@ def price_form(person: Person, operations: Sequence[Mapping[str, Any]], drafted:
         return
     try:
         components = [
-            {**part, "price_micros": parse_credits(price), **_increments(steps)} for part, price, steps in parts
+            {**part, "price_micros": parse_credits(price), **_increments(steps)}
+            for part, price, steps in parts
         ]
-        item = {"components": components, "rounding": rounding, "minimum_charge_micros": parse_credits(minimum)}
+        item = {
+            "components": components,
+            "rounding": rounding,
+            "minimum_charge_micros": parse_credits(minimum),
+        }
     except CreditsError as error:
         widgets.show_error(error)
         return
@@ -96,7 +103,9 @@ def package_form(
         "Package", [*known, NEW], key="package_of",
         format_func=lambda code: "A new package" if code == NEW else known[code]["name"],
     )  # fmt: skip
-    now = known.get(chosen, {"name": "", "credits_micros": 0, "bonus_micros": 0, "price_cents": 0, "popular": False})
+    now = known.get(
+        chosen, {"name": "", "credits_micros": 0, "bonus_micros": 0, "price_cents": 0, "popular": False}
+    )
     places = currencies.decimals(currency)
     with st.form(f"package_{chosen}", border=False):
         with st.container(horizontal=True):
@@ -106,7 +115,9 @@ def package_form(
             credits = st.text_input("Credits", format_credits(now["credits_micros"]), key=f"gives_{chosen}")
             bonus = st.text_input("Bonus", format_credits(now["bonus_micros"]), key=f"bonus_{chosen}")
             price = st.text_input(
-                f"Price in {currency.upper()}", f"{Decimal(now['price_cents']).scaleb(-places):f}", key=f"costs_{chosen}"
+                f"Price in {currency.upper()}",
+                f"{Decimal(now['price_cents']).scaleb(-places):f}",
+                key=f"costs_{chosen}",
             )
         popular = st.checkbox("Marked as popular", now["popular"], key=f"popular_{chosen}")
         offered = st.checkbox("On sale", now.get("is_offered", True), key=f"offered_{chosen}")
@@ -119,14 +130,19 @@ def package_form(
             "price_cents": int(Decimal(price.strip()).scaleb(places)), "popular": popular, "is_offered": offered,
         }  # fmt: skip
     except (CreditsError, InvalidOperation):
-        st.error("Enter credits, bonus and price as numbers, such as 500, 50 and 45.00.", icon=":material/error:")
+        st.error(
+            "Enter credits, bonus and price as numbers, such as 500, 50 and 45.00.", icon=":material/error:"
+        )
         return
     if put(person, "package", code.strip().lower(), item):
         st.rerun()
 
 
 def plan_form(
-    person: Person, plans: Sequence[Mapping[str, Any]], drafted: Mapping[str, Any], operations: Sequence[Mapping[str, Any]]
+    person: Person,
+    plans: Sequence[Mapping[str, Any]],
+    drafted: Mapping[str, Any],
+    operations: Sequence[Mapping[str, Any]],
 ) -> None:
     """What a plan includes of each operation a month; empty means nothing is included."""
     known = {plan["code"]: plan for plan in plans} | dict(drafted)

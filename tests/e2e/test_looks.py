@@ -86,6 +86,7 @@ def reconciled(page: Page) -> None:
         page.reload()
 
 
+<<<<<<< HEAD
 def open_forecast(page: Page) -> None:
     drawn(page, heading(page, "Overview"))
     page.get_by_role("button", name="How good is this?").click()
@@ -130,6 +131,13 @@ def open_delivery(page: Page) -> None:
         return
     choose_row(page, 0)
     drawn(page, page.get_by_role("dialog").get_by_text("Message id"))
+=======
+def draft_package(page: Page) -> None:
+    """The popular package gets a bonus, in the draft."""
+    page.get_by_label("Bonus").fill("1.5")
+    page.get_by_role("button", name="Put into the draft").click()
+    drawn(page, page.get_by_role("button", name="Ask for the release"))
+>>>>>>> 6e82c63 (Administrators draft prices, packages and plans on a page, rehearse them and ask for their release)
 
 
 LOOKS = [
@@ -182,6 +190,8 @@ LOOKS = [
     Look("reconciliation_ask", "finance", "reconciliation?compare=0123456789abcdef0123456789abcdef", "Nothing is changed"),
     Look("revenue", "finance", "revenue", "Who buys again"),
     Look("margins", "finance", "margins", "Margin by operation"),
+    Look("catalog", "admin", "catalog", "Earlier drafts"),
+    Look("catalog_package", "admin", "catalog?part=Packages", "Earlier drafts", draft_package),
     Look("accounts", "admin", "accounts", "Everybody with credits."),
     Look("account", "admin", "accounts?account=5", "Bought in all"),
     Look("account_grants", "admin", "accounts?account=5&part=Grants", "Bought in all"),

@@ -21,9 +21,8 @@ from credits_core.http.api import ROUTERS, make_api
 from tests.http.answers import VAPI_SECRET, about_metering
 from tests.http.conftest import BASE, FINANCE, HOLDER, SUPER, Api, TestClient
 from tests.http.desk_answers import about_the_desk
-from tests.http.money_answers import about_refunds, about_reloading, about_subscribing
 from tests.http.draft_answers import about_drafts
-from tests.http.money_answers import about_refunds, about_reloading
+from tests.http.money_answers import about_refunds, about_reloading, about_subscribing
 from tests.http.test_governing import about_governing
 from tests.http.test_inviting import about_inviting
 from tests.http.test_notifying import about_notifying

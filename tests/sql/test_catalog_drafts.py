@@ -54,9 +54,7 @@ def test_nothing_changes_before_a_second_person_releases_it(
     assert (asked["status"], asked["kind"]) == ("waiting", "catalog_release")
     assert offered(maker) == before
     assert anna.use("call", 60)["charged_micros"] == micros("0.15")
-    own = refused(
-        lambda: maker.call("decide_approval", approval_id=asked["approval_id"], approve=True)
-    )
+    own = refused(lambda: maker.call("decide_approval", approval_id=asked["approval_id"], approve=True))
     assert isinstance(own, errors.NotAllowed)
     done = checker.call("decide_approval", approval_id=asked["approval_id"], approve=True)
     assert done["status"] == "done"
@@ -89,9 +87,7 @@ def test_a_draft_that_changed_is_not_what_was_asked_for(maker: Person, checker: 
     change(maker, "price", "call", DEARER)
     asked = ask(maker)
     change(maker, "package", "bargain", BARGAIN)
-    answer = refused(
-        lambda: checker.call("decide_approval", approval_id=asked["approval_id"], approve=True)
-    )
+    answer = refused(lambda: checker.call("decide_approval", approval_id=asked["approval_id"], approve=True))
     assert "changed since" in answer.message
     assert maker.call("catalog_draft")["draft"]["waits"] is False
     assert "bargain" not in offered(maker)
@@ -123,7 +119,14 @@ def test_a_package_with_another_price_forgets_stripes(
 ) -> None:
     """A3: an old Stripe price must not meet a new amount."""
     for code in ("usd_10", "usd_20"):
-        service("set_stripe_price", catalog="voice", package=code, product_id="prod", price_id=f"price_{code}", livemode=False)
+        service(
+            "set_stripe_price",
+            catalog="voice",
+            package=code,
+            product_id="prod",
+            price_id=f"price_{code}",
+            livemode=False,
+        )
     change(maker, "package", "usd_10", BARGAIN | {"price_cents": 900})
     release(maker, checker)
     anna = holder()
