@@ -43,12 +43,9 @@ PAGES = (
     ("Finance", "finance/margins.py", "Margins", ":material/percent:", session.FINANCE),
     ("Finance", "finance/reconciliation.py", "Reconciliation", ":material/compare_arrows:", session.FINANCE),
     ("Administration", "admin/accounts.py", "Accounts", ":material/group:", session.ADMIN),
-<<<<<<< HEAD
     ("Administration", "admin/system.py", "System", ":material/monitor_heart:", session.ADMIN),
     ("Administration", "admin/webhook_inbox.py", "Webhook inbox", ":material/inbox:", session.ADMIN),
-=======
     ("Administration", "admin/catalog.py", "Catalog", ":material/sell:", session.ADMIN),
->>>>>>> 6e82c63 (Administrators draft prices, packages and plans on a page, rehearse them and ask for their release)
 )
 START = {"finance": "finance", "admin": "accounts", "super_admin": "accounts"}
 

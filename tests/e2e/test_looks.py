@@ -86,7 +86,6 @@ def reconciled(page: Page) -> None:
         page.reload()
 
 
-<<<<<<< HEAD
 def open_forecast(page: Page) -> None:
     drawn(page, heading(page, "Overview"))
     page.get_by_role("button", name="How good is this?").click()
@@ -131,13 +130,13 @@ def open_delivery(page: Page) -> None:
         return
     choose_row(page, 0)
     drawn(page, page.get_by_role("dialog").get_by_text("Message id"))
-=======
+
+
 def draft_package(page: Page) -> None:
     """The popular package gets a bonus, in the draft."""
     page.get_by_label("Bonus").fill("1.5")
     page.get_by_role("button", name="Put into the draft").click()
     drawn(page, page.get_by_role("button", name="Ask for the release"))
->>>>>>> 6e82c63 (Administrators draft prices, packages and plans on a page, rehearse them and ask for their release)
 
 
 LOOKS = [
