@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import streamlit as st
 
-from credits_core import notifications
+from credits_core import customer_webhooks, notifications
 from credits_core.auth.person import Person
 from pages.common import notices, paging, session, tables, widgets
 from pages.common.formats import Viewer, words
@@ -100,8 +101,12 @@ def delivery_dialog(message_id: str) -> None:
     if found["next_at"]:
         facts.append(("Next attempt", viewer.time(found["next_at"])))
     widgets.facts(facts)
-    with st.container(border=True):
-        notices.show(notices.words(found, viewer))
+    if found["channel"] == "webhook":
+        body = customer_webhooks.payload(found["kind"], found["created_at"], found["detail"])
+        st.code(json.dumps(json.loads(body), indent=2, ensure_ascii=False), language="json", wrap_lines=True)
+    else:
+        with st.container(border=True):
+            notices.show(notices.words(found, viewer))
     if found["tries"]:
         _attempts(found["tries"], viewer)
     if st.button("Send again", icon=":material/send:", key="resend", width="stretch"):
@@ -117,10 +122,10 @@ def _attempts(tries: list[dict[str, Any]], viewer: Viewer) -> None:
         tables.Table(tries, viewer)
         .time("At", "at")
         .texts("Outcome", [words(one["outcome"] or "under way") for one in tries])
-        .count("Answer", "status_code")
+        .texts("Answer", [str(one["status_code"] or "") for one in tries])
         .texts(
             "Took", [f"{one['duration_ms']} ms" if one["duration_ms"] is not None else "" for one in tries]
         )
         .texts("What was said", [one["error"] or one["response"] or "" for one in tries], width="medium")
-        .draw(key="attempts", alt="Attempts of this message, the newest first", wide=("Took",))
+        .draw(key="attempts", alt="Attempts of this message, the newest first", wide=("Answer", "Took"))
     )

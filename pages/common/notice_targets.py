@@ -19,6 +19,7 @@ from pages.common import session, widgets
 from pages.common.formats import Viewer
 
 ADD, CHANNEL = "add", "channel"
+LAST = 3  # deliveries shown with each connection
 _VALID_KEY = re.compile(r"[0-9a-f]{32}")
 _MADE = "notice_target_made"
 
@@ -62,18 +63,34 @@ def _card(person: Person, viewer: Viewer, target: dict[str, Any], names: dict[st
             st.badge("Webhook" if target["channel"] == "webhook" else "Chat room", color="blue")
             st.badge("On" if target["is_on"] else "Off", color="green" if target["is_on"] else "gray")
         kinds = ", ".join(names.get(kind, kind) for kind in target["kinds"]) or "Everything"
-        widgets.facts([("Address", target["address"]), ("Sends", kinds), *_health(target, viewer)])
+        last = notifications.deliveries(session.database(), person.identity, target_id=number, limit=LAST)
+        widgets.facts(
+            [
+                ("Address", target["address"]),
+                ("Sends", kinds),
+                *_health(target, viewer),
+                *((viewer.time(item["created_at"]), _outcome(item)) for item in last["items"]),
+            ]
+        )
         if target["off_reason"]:
             st.warning(f"Switched off. {widgets.plain(target['off_reason'])}", icon=":material/warning:")
         with st.container(horizontal=True):
             _buttons(person, target)
 
 
+def _outcome(item: dict[str, Any]) -> str:
+    """What became of a message: its status, the receiver's answer and how long it took."""
+    last = item["last"] or {}
+    code = f" · {last['status_code']}" if last.get("status_code") else ""
+    took = f" · {last['duration_ms']} ms" if last.get("duration_ms") is not None else ""
+    return widgets.status_label(item["status"]) + code + took
+
+
 def _health(target: dict[str, Any], viewer: Viewer) -> list[tuple[str, str]]:
     rows = []
     if target["failures"]:
         since = viewer.time(target["failing_since"])
-        rows.append(("Failing", f"{viewer.count(target['failures'])} times in a row, since {since}"))
+        rows.append(("Failing", f"{viewer.count(target['failures'])} × in a row, since {since}"))
     if target["old_secret_until"]:
         rows.append(("Old secret signs until", viewer.time(target["old_secret_until"])))
     return rows

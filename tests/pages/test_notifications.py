@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from credits_core import notifications, outbox
+from credits_core import notifications, outbox, outside
 from credits_core.db.port import Identity
 from credits_core.db.psycopg_transport import PsycopgDatabase
 from credits_core.errors import DatabaseUnavailable
@@ -165,6 +165,18 @@ def test_a_webhook_is_tested_switched_and_removed(browser: Browser, dana: Identi
     tab = press(browser.open(FILE, part="Connections"), "Remove it")
     assert notifications.settings(runtime.db, dana)["targets"] == []
     assert "Nothing is connected yet" in texts(tab)
+
+
+def test_a_connection_shows_its_last_deliveries(
+    browser: Browser, dana: Identity, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F3: what the receiver answered, without going to the list."""
+    made = notifications.add_webhook(runtime, dana, "Ours", PUBLIC)
+    notifications.send_test(runtime.db, dana, target_id=made["target_id"])
+    monkeypatch.setattr(outside, "post", lambda *a, **k: outside.Answer(503, "busy", 12))
+    outbox.run(runtime)
+    shown = texts(browser.open(FILE, part="Connections"))
+    assert "Waiting · 503" in shown and "1 × in a row" in shown
 
 
 def test_deliveries_are_listed_and_filtered(browser: Browser, dana: Identity, runtime: Runtime) -> None:
