@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from credits_core import accounts, analytics, calls, exports, finance, ledger, purchases, statements
+from credits_core import accounts, analytics, calls, exports, finance, ledger, payments, purchases, statements
 from credits_core.db.port import Database, Identity
 from credits_core.errors import InvalidRequest, NotFound
 from credits_core.export_columns import COLUMNS
@@ -232,6 +232,13 @@ def _accounts(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
     return every(lambda **page: accounts.accounts_list(db, identity, **page), search=asked.search)
 
 
+def _payments(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
+    return every(
+        lambda **page: payments.payments(db, identity, **page),
+        status=asked.status, search=asked.search, **asked.moments(),
+    )  # fmt: skip
+
+
 def _statement(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
     return statements.lines(statements.statement(db, identity, asked.month, account_id=asked.account_id))
 
@@ -243,6 +250,7 @@ SOURCES: Mapping[str, Source] = {
     "usage": Source(COLUMNS["usage"], _usage),
     "statement": Source(COLUMNS["statement"], _statement),
     "accounts": Source(COLUMNS["accounts"], _accounts, for_staff=True),
+    "payments": Source(COLUMNS["payments"], _payments, for_staff=True),
     "sales": Source(COLUMNS["sales"], _sales, for_staff=True),
     "usage_by_day": Source(COLUMNS["usage_by_day"], _usage_by_day, for_staff=True),
     "usage_by_account": Source(COLUMNS["usage_by_account"], _usage_by_account, for_staff=True),

@@ -100,8 +100,8 @@ def send(
     counts = {"sent": 0, "failed": 0, "waiting": 0}
     for refund in db.call("claim_refunds", SERVICE, limit=limit, refund_id=refund_id)["items"]:
         known = {"refund": refund["refund_id"], "purchase": refund["purchase_id"]}
-        if refund["livemode"] is not stripe.livemode:
-            _record(db, refund["refund_id"], None, "failed", "The purchase was paid in Stripe's other mode.")
+        if blocked := _not_at_this_stripe(stripe, refund):
+            _record(db, refund["refund_id"], None, "failed", blocked)
             counts["failed"] += 1
             continue
         try:
@@ -119,6 +119,13 @@ def send(
         _record(db, refund["refund_id"], state.refund_id, state.status, state.failure_reason)
         counts["sent"] += 1
     return counts
+
+
+def _not_at_this_stripe(stripe: StripeGateway, refund: Mapping[str, Any]) -> str | None:
+    """Why Stripe need not be asked."""
+    if refund["livemode"] is not stripe.livemode:
+        return "The purchase was paid in Stripe's other mode."
+    return None if refund["payment_intent_id"] else "Stripe named no payment for this purchase."
 
 
 def _look_again(db: Database, stripe: StripeGateway, refund: Mapping[str, Any]) -> None:

@@ -46,6 +46,8 @@ PAGES = (
     ("Administration", "admin/system.py", "System", ":material/monitor_heart:", session.ADMIN),
     ("Administration", "admin/webhook_inbox.py", "Webhook inbox", ":material/inbox:", session.ADMIN),
     ("Administration", "admin/catalog.py", "Catalog", ":material/sell:", session.ADMIN),
+    ("Administration", "admin/payments.py", "Payments", ":material/credit_card:", session.ADMIN),
+    ("Administration", "admin/approvals.py", "Approvals", ":material/approval:", session.ADMIN),
 )
 START = {"finance": "finance", "admin": "accounts", "super_admin": "accounts"}
 

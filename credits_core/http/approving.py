@@ -31,7 +31,7 @@ class Verdict(Body):
 class NewLimit(Body):
     kind: Code = Field(examples=["adjustment"])
     amount: int = Field(
-        ge=1, strict=True, examples=[5_000_000_000], description="Micros or cents, by the kind."
+        ge=1, strict=True, examples=[10_000_000_000], description="Micros or cents, by the kind."
     )
     valid_days: int | None = Field(default=None, ge=1, le=90, strict=True)
     reason: Text = Field(min_length=1, examples=["Decided by the board on 12 November"])

@@ -1,13 +1,10 @@
 """Adding and removing credits: reason, preview, confirmation, and a key that a restart of the server cannot lose.
 
-The dialog is open while the URL holds `adjust`, and that value is the idempotency key: when a restarted server gets
-the click once more, the browser still sends the same key, and the database answers with the first result.
+The dialog is open while the URL holds `adjust`, its idempotency key: see pending.py.
 """
 
 from __future__ import annotations
 
-import re
-import uuid
 from typing import Any
 
 import streamlit as st
@@ -15,29 +12,23 @@ import streamlit as st
 from credits_core import ledger
 from credits_core.errors import CreditsError
 from credits_core.units import parse_credits
-from pages.common import session, widgets
+from pages.common import pending, session, widgets
 
 KEY = "adjust"
-_VALID_KEY = re.compile(r"[0-9a-f]{32}")
 DIRECTIONS = {"add": "Add credits", "remove": "Remove credits"}
 
 
 def open_button() -> None:
-    st.button("Adjust credits", icon=":material/tune:", type="primary", on_click=_open)
-
-
-def _open() -> None:
-    st.query_params[KEY] = uuid.uuid4().hex
+    st.button("Adjust credits", icon=":material/tune:", type="primary", on_click=pending.begin, args=(KEY,))
 
 
 def _close() -> None:
-    st.query_params.pop(KEY, None)
+    pending.end(KEY)
 
 
 def pending_key() -> str | None:
-    """The key of the adjustment that is being entered; an address somebody made up opens nothing."""
-    key = st.query_params.get(KEY, "")
-    return key if _VALID_KEY.fullmatch(key) else None
+    """The key of the adjustment that is being entered."""
+    return pending.key(KEY)
 
 
 @st.dialog("Adjust credits", width="medium", on_dismiss=_close)
@@ -65,9 +56,10 @@ def adjust_dialog(account_id: int, name: str) -> None:
     )
     try:
         micros = _signed(direction, amount)
-        allowed = micros is not None and _preview(account_id, micros)
+        preview = None if micros is None else _preview(account_id, micros)
+        allowed = preview is not None and preview["allowed"]
         confirmed = st.button(
-            _label(direction, micros, viewer),
+            _label(direction, micros, viewer, asks=preview is not None and preview["needs_approval"]),
             type="primary",
             width="stretch",
             key="adjust_confirm",
@@ -84,9 +76,11 @@ def adjust_dialog(account_id: int, name: str) -> None:
                 reason=reason.strip(),
                 idempotency_key=f"adjust-{key}",
             )
+            what = f"{viewer.credits(micros, signed=True)} credits for {name}"
             st.session_state["adjusted"] = (
-                f"{viewer.credits(micros, signed=True)} credits for {name}: "
-                f"{viewer.credits(done['available_micros'])} available."
+                f"{what}: {viewer.credits(done['available_micros'])} available."
+                if done["status"] == "booked"
+                else f"{what}: waiting for another administrator, see the approvals."
             )
             _close()
             st.rerun()
@@ -101,14 +95,16 @@ def _signed(direction: str, amount: str | None) -> int | None:
     return -micros if direction == "remove" else micros
 
 
-def _label(direction: str, micros: int | None, viewer: Any) -> str:
+def _label(direction: str, micros: int | None, viewer: Any, *, asks: bool) -> str:
     if micros is None:
         return DIRECTIONS[direction]
+    if asks:
+        return f"Ask for approval of {viewer.credits(micros, signed=True)} credits"
     return f"Confirm {viewer.credits(micros, signed=True)} credits"
 
 
-def _preview(account_id: int, micros: int) -> bool:
-    """Shows the balance before and after; whether the database would do it."""
+def _preview(account_id: int, micros: int) -> dict[str, Any]:
+    """Shows the balance before and after; answers whether the database would do it, and whether alone."""
     person, viewer = session.guard(session.ADMIN), session.viewer()
     preview = ledger.adjust_preview(
         session.database(), person.identity, account_id=account_id, amount_micros=micros
@@ -123,7 +119,12 @@ def _preview(account_id: int, micros: int) -> bool:
         )
     if not preview["allowed"]:
         st.error(widgets.plain(preview["reason"]), icon=":material/error:")
-    return bool(preview["allowed"])
+    elif preview["needs_approval"]:
+        st.info(
+            f"From {viewer.credits(preview['limit_micros'])} credits on another administrator has to approve it.",
+            icon=":material/approval:",
+        )
+    return preview
 
 
 def toast_after() -> None:

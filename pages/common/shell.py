@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from credits_core import alerts, ledger
+from credits_core import alerts, approvals, ledger
 from credits_core.auth.person import Person
 from credits_core.errors import CreditsError
 from credits_core.runtime import get_runtime
@@ -30,6 +30,8 @@ def sidebar(person: Person, pages: Mapping[str, st.Page]) -> None:
             if st.button("Buy credits", icon=":material/add_card:", width="stretch", key="badge_buy"):
                 st.switch_page(pages["buy"])
         _bell(person, pages)
+        if person.role in session.ADMIN:
+            _waiting(person, pages)
         if is_test_mode():
             st.badge(TEST_MODE, icon=":material/science:", color="orange")
         name = plain(person.name or person.email)
@@ -48,6 +50,17 @@ def _bell(person: Person, pages: Mapping[str, st.Page]) -> None:
     if unread:
         label = "1 unread notice" if unread == 1 else f"{unread if unread < 100 else '99+'} unread notices"
         st.page_link(pages["notifications"], label=label, icon=":material/notifications_unread:")
+
+
+def _waiting(person: Person, pages: Mapping[str, st.Page]) -> None:
+    """How many requests wait for this administrator; nothing when there are none."""
+    try:
+        waiting = approvals.approvals_count(session.database(), person.identity)["for_me"]
+    except CreditsError:
+        return
+    if waiting:
+        label = "1 request waits for you" if waiting == 1 else f"{waiting} requests wait for you"
+        st.page_link(pages["approvals"], label=label, icon=":material/approval:")
 
 
 def _balance(person: Person) -> None:

@@ -66,6 +66,19 @@ STATUS_COLORS: Mapping[str, str] = {
     "late": BAD,
     "not run yet": QUIET,
     "debt_recovery": BAD,
+    "partly_refunded": WARN,
+    "refunded": WARN,
+    "disputed": BAD,
+    "requested": BLUE,
+    "approved": BLUE,
+    "sent": BLUE,
+    "succeeded": GOOD,
+    "done": GOOD,
+    "rejected": QUIET,
+    "needs_response": BAD,
+    "under_review": WARN,
+    "lost": BAD,
+    "won": GOOD,
 }
 STATUS_LABELS: Mapping[str, str] = {
     "use": "Use",
@@ -79,6 +92,9 @@ STATUS_LABELS: Mapping[str, str] = {
     "open": "Not paid yet",
     "created": "Not paid yet",
     "debt_recovery": "Debt recovered",
+    "requested": "Waits for approval",
+    "sent": "On its way",
+    "done": "Carried out",
 }
 
 
@@ -228,3 +244,12 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values in two columns, the values at the right edge."""
     cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
     st.html(f'<dl class="pc-facts">{cells}</dl>')
+
+
+def timeline(entries: Sequence[tuple[str, str, str]]) -> None:
+    """What happened one after another: moment, what, and more about it (may be empty)."""
+    items = "".join(
+        f"<li><time>{escape(at)}</time><b>{escape(what)}</b>{f'<span>{escape(more)}</span>' if more else ''}</li>"
+        for at, what, more in entries
+    )
+    st.html(f'<ol class="pc-timeline">{items}</ol>')

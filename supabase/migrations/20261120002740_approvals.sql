@@ -12,7 +12,7 @@ create table credits.approval_limits (
 );
 comment on table credits.approval_limits is 'From which amount on a second person decides. unit always: whatever the amount.';
 insert into credits.approval_limits (kind, unit, amount, valid_days) values
-  ('adjustment', 'micros', 5000000000, 7), ('refund', 'cents', 10000, 7), ('review', 'cents', 10000, 7), ('price_change', 'always', 1, 7);
+  ('adjustment', 'micros', 10000000000, 7), ('refund', 'cents', 10000, 7), ('review', 'cents', 10000, 7), ('price_change', 'always', 1, 7);
 
 create table credits.approvals (
   id              uuid primary key default gen_random_uuid(),

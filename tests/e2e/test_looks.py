@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e import desk
 from tests.e2e.conftest import OpenTab
 from tests.e2e.screens import (
     CHALLENGED_CARD,
@@ -137,6 +138,11 @@ def draft_package(page: Page) -> None:
     page.get_by_label("Bonus").fill("1.5")
     page.get_by_role("button", name="Put into the draft").click()
     drawn(page, page.get_by_role("button", name="Ask for the release"))
+def adjust_much(page: Page) -> None:
+    page.get_by_label("Amount in credits").fill("12000")
+    page.get_by_label("Reason").fill("Credits of the old contract")
+    page.get_by_label("Reason").press("Enter")
+    drawn(page, page.get_by_role("button", name="Ask for approval of +12,000.00 credits"))
 
 
 LOOKS = [
@@ -200,6 +206,18 @@ LOOKS = [
     Look("system_job", "admin", "system?job=poll", "Run now"),
     Look("webhook_inbox", "admin", "webhook_inbox", "Webhook inbox"),
     Look("adjusting", "admin", f"accounts?{ADJUSTING}", "Adjust credits", adjust),
+    Look("payments", "admin", "payments?period=All+time", "Every payment of everybody."),
+    Look("payments_review", "admin", "payments?list=Review+queue", "1 in review"),
+    Look("payments_none", "admin", "payments?q=nobody", "No payment matches"),
+    Look("payment", "admin", "payments?payment=<payment>", "What happened"),
+    Look("payment_refund", "admin", f"payments?payment=<payment>&refund={'1' * 32}", "Most that can be refunded"),
+    Look("payment_in_review", "admin", "payments?payment=<review>", "Paid, but not matching"),
+    Look("payment_deciding", "admin", f"payments?payment=<review>&review={'1' * 32}", "Credits added"),
+    Look("approvals", "super", "approvals", "Credits of the old contract"),
+    Look("approvals_deciding", "super", "approvals?decide=<approval>", "Available afterwards"),
+    Look("approvals_none", "admin", "approvals", "Nothing waits for you"),
+    Look("approvals_limits", "super", "approvals?view=Limits", "Change a limit"),
+    Look("adjusting_much", "admin", f"accounts?{ADJUSTING}", "another administrator has to approve", adjust_much),
     Look("api_docs", "", "api/docs", "Prepaid Credits", plain=True),
 ]  # fmt: skip
 
@@ -239,6 +257,12 @@ def addresses(app: Program) -> Iterator[Callable[[str], str]]:
                 )
                 reloading(person, card)
                 return f"{app.url}/auto_reload{address.partition('>')[2]}"
+
+        desk_ids = desk.prepare(app)
+
+        def filled(address: str) -> str:
+            for word, meaning in desk_ids.items():
+                address = address.replace(word, meaning)
             if address in ("<checkout>", "<receipt>"):
                 return checkout()["url"] if address == "<checkout>" else receipt
             known = address.replace("<paid>", paid["session_id"]).replace("<open>", waiting["session_id"])

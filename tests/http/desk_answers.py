@@ -9,7 +9,7 @@ from credits_core.runtime import get_runtime
 from tests.http.answers import Answers
 from tests.http.conftest import HOLDER, Api
 
-LARGE = {"account": HOLDER, "amount": "6000", "reason": "a large gift"}
+LARGE = {"account": HOLDER, "amount": "12000", "reason": "a large gift"}
 
 
 def in_review(holder: Api) -> Any:

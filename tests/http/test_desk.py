@@ -29,7 +29,7 @@ def test_an_adjustment_above_the_limit_is_accepted_and_waits(holder: Api, admin:
     problem(other.post(f"{path}/reject", {"reason": "too late"}), 409, "conflict")
     again = admin.post("admin/adjust", LARGE, Idempotency_Key="large")
     assert (again.status_code, again.json()["status"]) == (200, "booked")
-    assert holder.get("balance").json()["available"] == "6000.00"
+    assert holder.get("balance").json()["available"] == "12000.00"
 
 
 def test_unknown_things_and_bad_input(admin: Api, other: Api) -> None:

@@ -38,6 +38,7 @@ FINANCE_PAGES = (
     "finance/reconciliation.py",
 )
 ADMIN_PAGES = ("admin/accounts.py",)
+ADMIN_PAGES = ("admin/accounts.py", "admin/payments.py", "admin/approvals.py")
 EVERY_PAGE = HOLDER_PAGES + FINANCE_PAGES + ADMIN_PAGES
 MAY_SEE = {
     "holder": HOLDER_PAGES,

@@ -13,7 +13,7 @@ from credits_core.units import parse_credits as micros
 from tests.sql.conftest import Call, Clock, Person, Rows, new_key, refused
 from tests.sql.programs import program
 
-LARGE = "6000"
+LARGE = "12000"
 
 
 @pytest.fixture
@@ -49,17 +49,17 @@ def test_a_large_adjustment_waits_and_is_booked_once_by_somebody_else(
 ) -> None:
     """I1, I2, I5: nothing moves before; the ledger names who asked, the audit trail who approved."""
     preview = maker.call("adjust_preview", account_id=anna.account_id, amount_micros=micros(LARGE))
-    assert (preview["needs_approval"], preview["limit_micros"]) == (True, micros("5000"))
+    assert (preview["needs_approval"], preview["limit_micros"]) == (True, micros("10000"))
     asked = ask(maker, anna, idempotency_key="once")
     assert (asked["status"], asked["transaction_id"]) == ("waiting", None)
     assert anna.available == micros("10")
     assert ask(maker, anna, idempotency_key="once")["approval_id"] == asked["approval_id"]
-    other = refused(lambda: ask(maker, anna, "7000", idempotency_key="once"))
+    other = refused(lambda: ask(maker, anna, "13000", idempotency_key="once"))
     assert isinstance(other, errors.IdempotencyKeyReused)
 
     done = decide(checker, asked)
     assert (done["status"], done["decided_by"]) == ("done", checker.identity.claims["sub"])
-    assert anna.available == micros("6010")
+    assert anna.available == micros("12010")
     assert ledger(anna)[-1]["actor"] == maker.identity.claims["sub"]
     again = ask(maker, anna, idempotency_key="once")  # the same key: what became of it
     assert (again["status"], again["transaction_id"]) == ("booked", done["result"]["transaction_id"])
@@ -69,7 +69,7 @@ def test_a_large_adjustment_waits_and_is_booked_once_by_somebody_else(
 
 
 def test_below_the_limit_nobody_is_asked(anna: Person, maker: Person) -> None:
-    asked = ask(maker, anna, "4999.999999")
+    asked = ask(maker, anna, "9999.999999")
     assert asked["status"] == "booked"
     assert maker.call("approvals")["items"] == []
 
@@ -94,16 +94,16 @@ def test_a_balance_that_no_longer_covers_it_is_a_clear_refusal(
     anna: Person, maker: Person, checker: Person, give: Call
 ) -> None:
     """I2: what was asked for is not cut down; it stays waiting and can be rejected."""
-    give(anna, "6000.00")
-    asked = ask(maker, anna, "-6000")
+    give(anna, "12000.00")
+    asked = ask(maker, anna, "-12000")
     anna.use("call", 60 * 1000)  # 150 credits
     no = refused(lambda: decide(checker, asked))
     assert isinstance(no, errors.Conflict)
     assert "balance has changed" in no.message
-    assert no.detail["needed_micros"] == micros("6000")
+    assert no.detail["needed_micros"] == micros("12000")
     assert checker.call("approvals")["items"][0]["status"] == "waiting"
     assert decide(checker, asked, approve=False)["status"] == "rejected"
-    too_much = refused(lambda: ask(maker, anna, "-6000"))  # would not fit from the start
+    too_much = refused(lambda: ask(maker, anna, "-12000"))  # would not fit from the start
     assert isinstance(too_much, errors.InsufficientCredits)
 
 
@@ -215,7 +215,7 @@ def test_limits_are_settings_that_staff_see_and_super_admins_change(
     anna: Person, maker: Person, checker: Person, person: Callable[..., Person]
 ) -> None:
     known = {item["kind"]: item["amount"] for item in person("finance").call("approval_limits")["items"]}
-    assert known["adjustment"] == micros("5000") and known["refund"] == 10000
+    assert known["adjustment"] == micros("10000") and known["refund"] == 10000
     new = {"kind": "adjustment", "amount": micros("5"), "reason": "until the audit is over"}
     assert isinstance(refused(lambda: maker.call("set_approval_limit", **new)), errors.NotAllowed)
     checker.call("set_approval_limit", **new)

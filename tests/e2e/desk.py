@@ -1,0 +1,50 @@
+"""What the payments desk has to do in browser tests: a payment with a refund, one in review, and requests that wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from credits_core.db.embedded import EmbeddedServer
+from tests.program import Program
+
+
+def bought(app: Program, package: str, *, paid_cents: int | None = None) -> dict[str, Any]:
+    """The demo holder buys a package; with `paid_cents` its price is changed while the page is open, so that it goes to review."""
+    with app.api() as api:
+        session = api.post("checkout", json={"package": package}).json()["session_id"]
+        if paid_cents is not None:
+            _change_price(app, session, paid_cents)
+        app.pay(session)
+        found: dict[str, Any] = api.get("success", params={"session_id": session}).json()
+    return found
+
+
+def _change_price(app: Program, session: str, price_cents: int) -> None:
+    """As if the package had cost that much when it was chosen: no function of the product can do it."""
+    with (
+        EmbeddedServer.start(app.data_dir) as server,
+        psycopg.connect(server.owner_dsn(), autocommit=True) as owner,
+    ):
+        owner.execute(
+            "update credits.purchases set price_cents = %s, list_price_cents = %s where session_id = %s",
+            (price_cents, price_cents, session),
+        )
+
+
+def prepare(app: Program) -> dict[str, str]:
+    """Ids by the words that stand for them in addresses."""
+    payment = bought(app, "usd_20")
+    review = bought(app, "usd_10", paid_cents=2000)
+    with app.api("admin@demo.test") as admin:
+        body = {"purchase_id": payment["purchase_id"], "amount_cents": 500, "reason": "One call too many"}
+        assert admin.post("admin/refunds", json=body).status_code == 200
+        gift = {"account": "holder@demo.test", "amount": "12000", "reason": "Credits of the old contract"}
+        asked = admin.post("admin/adjust", json=gift)
+        assert asked.status_code == 202
+    return {
+        "<payment>": payment["purchase_id"],
+        "<review>": review["purchase_id"],
+        "<approval>": asked.json()["approval_id"],
+    }

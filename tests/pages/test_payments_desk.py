@@ -1,0 +1,294 @@
+"""The payments desk and approvals as pages (A8, G3, I2): data, filters, empty, error, and confirmations for money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from credits_core.db.port import SERVICE, Identity
+from credits_core.db.psycopg_transport import PsycopgDatabase
+
+from .conftest import Browser, texts
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def dana(make_user: Callable[..., Identity]) -> Identity:
+    return make_user("dana@example.test", name="Dana")
+
+
+@pytest.fixture
+def bought(dana: Identity, buy: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Dana has bought 100 credits for $100 and 10 for $10; this is the larger purchase."""
+    buy(dana, "usd_10")
+    return buy(dana, "usd_100")
+
+
+@pytest.fixture
+def admin(make_user: Callable[..., Identity]) -> Identity:
+    return make_user("ada@example.test", role="admin", name="Ada")
+
+
+@pytest.fixture
+def boss(make_user: Callable[..., Identity]) -> Identity:
+    return make_user("sue@example.test", role="super_admin", name="Sue")
+
+
+@pytest.fixture
+def in_review(
+    dana: Identity, buy: Callable[..., dict[str, Any]], database: PsycopgDatabase
+) -> dict[str, Any]:
+    """Dana paid $5 for the $10 package."""
+    opened = buy(dana, "usd_10", paid=False)
+    session = {
+        "session_id": opened["session_id"],
+        "purchase_id": opened["purchase_id"],
+        "status": "complete",
+        "payment_status": "paid",
+        "mode": "payment",
+        "livemode": False,
+        "currency": "usd",
+        "amount_subtotal": 500,
+        "amount_total": 500,
+        "payment_intent_id": "pi_1",
+    }
+    answer: dict[str, Any] = database.call("fulfill_purchase", SERVICE, session=session)
+    return answer
+
+
+def available(database: PsycopgDatabase, person: Identity) -> int:
+    found: int = database.call("balance", person)["available_micros"]
+    return found
+
+
+def labels(tab: AppTest) -> list[str]:
+    return [button.label for button in tab.button]
+
+
+def toasts(tab: AppTest) -> str:
+    return " ".join(toast.value for toast in tab.toast)
+
+
+def test_payments_are_listed_filtered_and_opened(
+    browser: Browser, admin: Identity, bought: dict[str, Any], in_review: dict[str, Any]
+) -> None:
+    browser.sign_in(admin)
+    tab = browser.open("admin/payments.py")
+    assert not tab.exception
+    table = tab.dataframe[0].value
+    assert list(table["Price"]) == ["$10.00", "$100.00", "$10.00"]
+    assert [status for (status,) in table["Status"]] == ["In review", "Paid", "Paid"]
+    tab.text_input(key="q").set_value(bought["session_id"]).run()
+    assert list(tab.dataframe[0].value["Price"]) == ["$100.00"]
+    tab.text_input(key="q").set_value("nobody at all").run()
+    assert "No payment matches" in texts(tab)
+    tab.text_input(key="q").set_value("").run()
+    tab.selectbox(key="status").set_value("disputed").run()
+    assert "No payment matches" in texts(tab)
+    tab.segmented_control(key="list").set_value("review").run()
+    assert list(tab.dataframe[0].value["Note"]) == ["The amount is not the price of the purchase."]
+
+
+def test_an_empty_queue_and_an_unknown_payment_are_sentences(browser: Browser, admin: Identity) -> None:
+    browser.sign_in(admin)
+    tab = browser.open("admin/payments.py")
+    assert "No payment matches" in texts(tab)
+    tab.segmented_control(key="list").set_value("review").run()
+    assert "Nothing to review" in texts(tab)
+    for unknown in ("00000000-0000-4000-8000-000000000000", "anything"):
+        tab = browser.open("admin/payments.py", payment=unknown)
+        assert not tab.exception
+        assert tab.error[0].value
+
+
+def test_one_payment_shows_everything(browser: Browser, admin: Identity, bought: dict[str, Any]) -> None:
+    browser.sign_in(admin)
+    tab = browser.open("admin/payments.py", payment=bought["purchase_id"])
+    assert not tab.exception
+    assert {metric.label: metric.value for metric in tab.metric} == {
+        "Paid": "$100.00",
+        "Refunded": "$0.00",
+        "Disputed": "$0.00",
+        "Credits": "100.00",
+    }
+    shown = texts(tab)
+    for words in ("Paid and credited", bought["session_id"], "No refunds", "No events received"):
+        assert words in shown
+    assert list(tab.dataframe[0].value["Left"]) == [100.0]
+
+
+def test_a_refund_is_previewed_and_sent_once(
+    browser: Browser, admin: Identity, dana: Identity, bought: dict[str, Any], database: PsycopgDatabase
+) -> None:
+    """By amount: money, credits, the most there can be; without a reason it cannot be confirmed."""
+    browser.sign_in(admin)
+    tab = browser.open("admin/payments.py", payment=bought["purchase_id"], refund=KEY)
+    tab.segmented_control(key="refund_way").set_value("amount").run()
+    tab.text_input(key="refund_amount").set_value("25").run()
+    assert "<dt>Credits taken</dt><dd>25.00</dd>" in texts(tab)
+    assert tab.button(key="refund_confirm").disabled
+    tab.text_input(key="refund_reason").set_value("Half a month").run()
+    assert tab.button(key="refund_confirm").label == r"Refund \$25.00"
+    tab.button(key="refund_confirm").click().run()
+    assert not tab.exception
+    assert "Stripe refused" in toasts(tab)  # this purchase was never at Stripe: its credits are back
+    assert available(database, dana) == 110_000_000
+    (refund,) = database.call("refunds", SERVICE)["items"]
+    assert (refund["amount_cents"], refund["reason"]) == (2500, "Half a month")
+    again = browser.open("admin/payments.py", payment=bought["purchase_id"], refund=KEY)
+    again.segmented_control(key="refund_way").set_value("amount").run()
+    again.text_input(key="refund_amount").set_value("25").run()
+    again.text_input(key="refund_reason").set_value("Half a month").run()
+    again.button(key="refund_confirm").click().run()
+    assert len(database.call("refunds", SERVICE)["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("way", "field", "entered", "says"),
+    [
+        ("amount", "refund_amount", "200", "at most"),
+        ("amount", "refund_amount", "a lot", "not an amount of money"),
+        ("amount", "refund_amount", "0", "above 0"),
+        ("credits", "refund_credits", "1e30", "not an amount of credits"),
+        ("credits", "refund_credits", "101", "at most"),
+    ],
+)
+def test_a_refund_that_cannot_be_says_why(
+    browser: Browser, admin: Identity, bought: dict[str, Any], way: str, field: str, entered: str, says: str
+) -> None:
+    browser.sign_in(admin)
+    tab = browser.open("admin/payments.py", payment=bought["purchase_id"], refund=KEY)
+    tab.segmented_control(key="refund_way").set_value(way).run()
+    tab.text_input(key=field).set_value(entered).run()
+    assert not tab.exception
+    assert says in tab.error[0].value
+    assert "refund_confirm" not in [button.key for button in tab.button if not button.disabled]
+
+
+def test_a_refund_from_the_limit_on_is_approved_by_somebody_else(
+    browser: Browser,
+    admin: Identity,
+    boss: Identity,
+    dana: Identity,
+    bought: dict[str, Any],
+    database: PsycopgDatabase,
+) -> None:
+    """I2: it says so before, waits in the approvals, the maker cannot approve, the checker does."""
+    browser.sign_in(admin)
+    tab = browser.open("admin/payments.py", payment=bought["purchase_id"], refund=KEY)
+    assert "another administrator has to approve" in tab.info[0].value
+    tab.text_input(key="refund_reason").set_value("Wrong package").run()
+    assert tab.button(key="refund_confirm").label == r"Ask for approval of \$100.00"
+    tab.button(key="refund_confirm").click().run()
+    assert "another administrator" in toasts(tab)
+    assert available(database, dana) == 110_000_000
+    tab = browser.open("admin/approvals.py")
+    assert "Nothing waits for you" in texts(tab)
+    tab.segmented_control(key="view").set_value("mine").run()
+    assert "Take it back" in labels(tab) and "Decide" not in labels(tab)
+
+    browser.sign_in(boss)
+    tab = browser.open("admin/approvals.py")
+    assert r"Refund \$100.00 to Dana" in texts(tab)
+    (refund,) = database.call("refunds", SERVICE)["items"]
+    tab.button(key=f"decide_{refund['refund_id']}").click().run()
+    assert tab.button(key="decide_reject").disabled  # rejecting needs a reason
+    tab.button(key="decide_approve").click().run()
+    assert not tab.exception and not tab.error
+    (refund,) = database.call("refunds", SERVICE)["items"]
+    assert refund["decided_by"] == boss.claims["sub"]
+    tab.segmented_control(key="view").set_value("decided").run()
+    assert list(tab.dataframe[0].value["Decided by"]) == ["Sue"]
+
+
+def test_a_large_adjustment_says_so_before_and_lands_in_the_approvals(
+    browser: Browser,
+    admin: Identity,
+    boss: Identity,
+    dana: Identity,
+    account_of: Callable[..., int],
+    database: PsycopgDatabase,
+) -> None:
+    browser.sign_in(admin)
+    tab = browser.open("admin/accounts.py", account=str(account_of(dana)), adjust=KEY)
+    tab.text_input(key="adjust_amount").set_value("12000").run()
+    assert "10,000.00 credits on another administrator" in tab.info[0].value
+    tab.text_input(key="adjust_reason").set_value("A partner").run()
+    assert tab.button(key="adjust_confirm").label == "Ask for approval of +12,000.00 credits"
+    tab.button(key="adjust_confirm").click().run()
+    assert "waiting for another administrator" in toasts(tab)
+    assert available(database, dana) == 0
+    browser.sign_in(boss)
+    tab = browser.open("admin/approvals.py")
+    assert "+12,000.00 credits for Dana" in texts(tab)
+    (asked,) = database.call("approvals", SERVICE)["items"]
+    tab = browser.open("admin/approvals.py", decide=asked["approval_id"])
+    tab.text_input(key="decide_reason").set_value("Not agreed").run()
+    tab.button(key="decide_reject").click().run()
+    assert "Rejected" in toasts(tab)
+    assert available(database, dana) == 0
+    assert "Nothing waits for you" in texts(tab)
+
+
+def test_a_payment_in_review_is_decided_on_its_page(
+    browser: Browser, admin: Identity, in_review: dict[str, Any], dana: Identity, database: PsycopgDatabase
+) -> None:
+    browser.sign_in(admin)
+    tab = browser.open("admin/payments.py", payment=in_review["purchase_id"])
+    assert "The amount is not the price" in tab.warning[0].value
+    assert "<dt>Credits for what was paid</dt><dd>5.00</dd>" in texts(tab)
+    tab.button(key="review_open").click().run()
+    tab.radio(key="review_way").set_value("close").run()
+    assert tab.button(key="review_confirm").disabled
+    tab.text_input(key="review_reason").set_value("Settled by bank transfer").run()
+    tab.button(key="review_confirm").click().run()
+    assert not tab.exception
+    assert toasts(tab) == "Decided."
+    assert "Closed after review." in texts(tab)
+    assert available(database, dana) == 0
+
+
+def test_limits_are_shown_and_changed_by_super_admins(
+    browser: Browser, admin: Identity, boss: Identity, database: PsycopgDatabase
+) -> None:
+    browser.sign_in(admin)
+    tab = browser.open("admin/approvals.py")
+    tab.segmented_control(key="view").set_value("limits").run()
+    assert list(tab.dataframe[0].value["From"]) == ["10,000.00 credits", "Always", "$100.00", "$100.00"]
+    assert not [box for box in tab.selectbox if box.key == "limit_kind"]
+    browser.sign_in(boss)
+    tab = browser.open("admin/approvals.py")
+    tab.segmented_control(key="view").set_value("limits").run()
+    tab.selectbox(key="limit_kind").set_value("adjustment")
+    tab.text_input(key="limit_amount").set_value("100")
+    tab.text_input(key="limit_reason").set_value("Fewer gifts")
+    next(button for button in tab.button if button.label == "Change the limit").click().run()
+    assert not tab.exception
+    limits = {one["kind"]: one["amount"] for one in database.call("approval_limits", SERVICE)["items"]}
+    assert limits["adjustment"] == 100_000_000
+
+
+def test_the_menu_tells_what_waits(
+    browser: Browser,
+    admin: Identity,
+    boss: Identity,
+    dana: Identity,
+    account_of: Callable[..., int],
+    database: PsycopgDatabase,
+) -> None:
+    database.call(
+        "adjust",
+        admin,
+        account_id=account_of(dana),
+        amount_micros=19_000_000_000,
+        reason="large",
+        idempotency_key="k",
+    )
+    for person, waits in ((boss, True), (admin, False), (dana, False)):
+        browser.sign_in(person)
+        tab = browser.start()
+        assert ("1 request waits for you" in [link.proto.label for link in tab.get("page_link")]) == waits
