@@ -43,11 +43,11 @@ PAGES = (
     ("Finance", "finance/margins.py", "Margins", ":material/percent:", session.FINANCE),
     ("Finance", "finance/reconciliation.py", "Reconciliation", ":material/compare_arrows:", session.FINANCE),
     ("Administration", "admin/accounts.py", "Accounts", ":material/group:", session.ADMIN),
-    ("Administration", "admin/system.py", "System", ":material/monitor_heart:", session.ADMIN),
-    ("Administration", "admin/webhook_inbox.py", "Webhook inbox", ":material/inbox:", session.ADMIN),
     ("Administration", "admin/catalog.py", "Catalog", ":material/sell:", session.ADMIN),
     ("Administration", "admin/payments.py", "Payments", ":material/credit_card:", session.ADMIN),
     ("Administration", "admin/approvals.py", "Approvals", ":material/approval:", session.ADMIN),
+    ("Administration", "admin/system.py", "System", ":material/monitor_heart:", session.ADMIN),
+    ("Administration", "admin/webhook_inbox.py", "Webhook inbox", ":material/inbox:", session.ADMIN),
 )
 START = {"finance": "finance", "admin": "accounts", "super_admin": "accounts"}
 

@@ -71,7 +71,6 @@ STATUS_COLORS: Mapping[str, str] = {
     "disputed": BAD,
     "requested": BLUE,
     "approved": BLUE,
-    "sent": BLUE,
     "succeeded": GOOD,
     "done": GOOD,
     "rejected": QUIET,

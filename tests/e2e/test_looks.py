@@ -138,6 +138,8 @@ def draft_package(page: Page) -> None:
     page.get_by_label("Bonus").fill("1.5")
     page.get_by_role("button", name="Put into the draft").click()
     drawn(page, page.get_by_role("button", name="Ask for the release"))
+
+
 def adjust_much(page: Page) -> None:
     page.get_by_label("Amount in credits").fill("12000")
     page.get_by_label("Reason").fill("Credits of the old contract")
@@ -250,19 +252,17 @@ def addresses(app: Program) -> Iterator[Callable[[str], str]]:
                 while person.get("auto-reload").json()["next_status"] not in ("idle", "paused"):
                     assert app.command("jobs", "run", "auto-reload").returncode == 0
 
+        desk_ids = desk.prepare(app)
+
         def filled(address: str) -> str:
+            for word, meaning in desk_ids.items():
+                address = address.replace(word, meaning)
             if address.startswith(("<reloading>", "<paused>")):
                 person, card = (
                     ("finance", "4242424242424242") if "<reloading>" in address else ("admin", ASKING_CARD)
                 )
                 reloading(person, card)
                 return f"{app.url}/auto_reload{address.partition('>')[2]}"
-
-        desk_ids = desk.prepare(app)
-
-        def filled(address: str) -> str:
-            for word, meaning in desk_ids.items():
-                address = address.replace(word, meaning)
             if address in ("<checkout>", "<receipt>"):
                 return checkout()["url"] if address == "<checkout>" else receipt
             known = address.replace("<paid>", paid["session_id"]).replace("<open>", waiting["session_id"])

@@ -30,6 +30,8 @@ FINANCE_PAGES = (
 )
 ADMIN_PAGES = (
     "admin/accounts.py",
+    "admin/payments.py",
+    "admin/approvals.py",
     "admin/system.py",
     "admin/webhook_inbox.py",
 )
@@ -37,8 +39,6 @@ FINANCE_PAGES = (
     "finance/finance.py",
     "finance/reconciliation.py",
 )
-ADMIN_PAGES = ("admin/accounts.py",)
-ADMIN_PAGES = ("admin/accounts.py", "admin/payments.py", "admin/approvals.py")
 EVERY_PAGE = HOLDER_PAGES + FINANCE_PAGES + ADMIN_PAGES
 MAY_SEE = {
     "holder": HOLDER_PAGES,
