@@ -191,6 +191,8 @@ LOOKS = [
     Look("connections", "holder", "notifications?part=Connections", "Add webhook", add_webhook),
     Look("connecting", "holder", f"notifications?part=Connections&channel=webhook&add={'0123456789abcdef' * 2}", "What is sent"),
     Look("deliveries", "holder", "notifications?part=Deliveries", "Refresh", open_delivery),
+    Look("statements", "holder", "statements", "What moved the balance"),
+    Look("statements_quiet", "super", "statements", "Nothing happened in this month"),
     Look("refused", "holder", "accounts", "You may not see this page."),
     Look("finance", "finance", "finance", "Heaviest users"),
     Look("reconciliation", "finance", "reconciliation", "How it adds up in USD", reconciled),
