@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from credits_core import customers
 from credits_core.db.port import SERVICE, Database, Identity
 from credits_core.errors import Conflict, IdempotencyKeyReused, InvalidRequest, NotFound, StripeUnavailable
 from credits_core.stripe_gateway import StripeGateway
@@ -79,6 +80,14 @@ def find_at_stripe(parts: Parts, purchase: Mapping[str, Any]) -> SessionState | 
     )
 
 
+def _customer(parts: Parts, purchase: Mapping[str, Any]) -> str:
+    """Whom the invoice is for: all invoices of an account are its customer's, who finds them in the billing portal."""
+    known = parts.db.call(
+        "customer", SERVICE, livemode=purchase["livemode"], account_id=purchase["account_id"]
+    )
+    return customers.existing(parts.db, parts.stripe, known)
+
+
 def record_opened(db: Database, state: SessionState, purchase_id: str) -> dict[str, Any]:
     """Record what Stripe answered for a purchase; recording the same answer twice changes nothing."""
     opened: dict[str, Any] = db.call(
@@ -135,6 +144,8 @@ def _ask_stripe(parts: Parts, purchase: dict[str, Any], back: tuple[str, str]) -
     try:
         if purchase["flow"] == "payment_intent":
             return parts.stripe.create_payment_intent(purchase)
+        if parts.stripe.options.invoices:
+            purchase = purchase | {"customer_id": _customer(parts, purchase)}
         return parts.stripe.create_checkout_session(purchase, *back)
     except IdempotencyKeyReused as error:
         # Asked before a crash, from another address of this app or with another e-mail address: take that

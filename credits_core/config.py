@@ -44,6 +44,9 @@ class Settings:
     database_url: str | None = field(default=None, repr=False)
     stripe_secret_key: str | None = field(default=None, repr=False)
     stripe_webhook_secret: str | None = field(default=None, repr=False)
+    stripe_invoices: bool = False
+    stripe_tax: bool = False
+    terms_url: str | None = None
     cookie_secret: str | None = field(default=None, repr=False)
     vapi_secret: str | None = field(default=None, repr=False)
     vapi_operation: str | None = None
@@ -74,6 +77,9 @@ class Settings:
             database_url=env.get("DATABASE_URL"),
             stripe_secret_key=env.get("STRIPE_SECRET_KEY"),
             stripe_webhook_secret=env.get("STRIPE_WEBHOOK_SECRET"),
+            stripe_invoices=env.flag("STRIPE_INVOICES", default=False),
+            stripe_tax=env.flag("STRIPE_TAX", default=False),
+            terms_url=env.get("TERMS_URL"),
             cookie_secret=env.get("COOKIE_SECRET"),
             vapi_secret=env.get("VAPI_SECRET"),
             vapi_operation=env.get("VAPI_OPERATION"),
@@ -144,7 +150,12 @@ class _Env:
 
 
 def _check_urls(settings: Settings) -> None:
-    for name, url in (("BASE_URL", settings.base_url), ("SUPABASE_URL", settings.supabase_url)):
+    urls = {
+        "BASE_URL": settings.base_url,
+        "SUPABASE_URL": settings.supabase_url,
+        "TERMS_URL": settings.terms_url,
+    }
+    for name, url in urls.items():
         if url is None:
             continue
         parts = urlsplit(url)

@@ -6,8 +6,9 @@ import uuid
 from typing import Any
 from urllib.parse import quote
 
+from credits_core import customers
 from credits_core.checkout import Parts
-from credits_core.db.port import SERVICE, Identity
+from credits_core.db.port import Identity
 from credits_core.errors import Conflict, NotFound
 from credits_core.stripe_states import CardSetup, SavedCard
 
@@ -27,13 +28,13 @@ def saved(parts: Parts, identity: Identity) -> tuple[str | None, list[SavedCard]
 
 def ensure_customer(parts: Parts, identity: Identity, account_id: int) -> str:
     """The customer of an account at Stripe, made now if there is none yet."""
-    return _existing_customer(parts, _customer(parts, identity, account_id))
+    return customers.existing(parts.db, parts.stripe, _customer(parts, identity, account_id))
 
 
 def start_saving(parts: Parts, identity: Identity, base_url: str, back: str = PAGE) -> CardSetup:
     """A page at Stripe (`url`) where the caller saves a card; nothing is charged. It leads to the path `back`."""
     known = _customer(parts, identity)
-    customer_id = _existing_customer(parts, known)
+    customer_id = customers.existing(parts.db, parts.stripe, known)
     currency = parts.db.call("packages", identity)["currency"]
     return parts.stripe.cards.setup_session(
         customer_id,
@@ -50,7 +51,7 @@ def portal(parts: Parts, identity: Identity, base_url: str) -> str:
 
     Its link leads back to `PORTAL_RETURN` of the app. Only for the owner of the account."""
     known = parts.db.call("portal_customer", identity, livemode=parts.stripe.livemode)
-    customer_id = _existing_customer(parts, known)
+    customer_id = customers.existing(parts.db, parts.stripe, known)
     return parts.stripe.cards.portal(customer_id, f"{base_url}{PORTAL_RETURN}")
 
 
@@ -74,19 +75,6 @@ def remove(parts: Parts, identity: Identity, payment_method_id: str) -> None:
     if reload["state"] != "off" and reload["payment_method_id"] == payment_method_id:
         raise Conflict("Auto-reload uses this card; switch it off or choose another card first.")
     parts.stripe.cards.forget(payment_method_id)
-
-
-def _existing_customer(parts: Parts, known: dict[str, Any]) -> str:
-    """The customer at Stripe of an answer of `_customer`, made when there is none yet."""
-    if known["customer_id"] is not None:
-        return str(known["customer_id"])
-    account_id, email = known["account_id"], known["email"]
-    mode = "live" if parts.stripe.livemode else "test"
-    made = parts.stripe.cards.create_customer(account_id, email, f"customer-{account_id}-{mode}-{email}")
-    kept = parts.db.call(
-        "set_customer", SERVICE, account_id=account_id, livemode=parts.stripe.livemode, customer_id=made
-    )
-    return str(kept["customer_id"])
 
 
 def _customer(parts: Parts, identity: Identity, account_id: int | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from credits_core.errors import InvalidRequest
 from credits_core.stripe_shapes import (
+    CheckoutOptions,
     SessionState,
     intent_params,
     intent_state,
@@ -22,6 +23,8 @@ _MAX_PAGES = 10
 class StripeBuying:
     """What the gateway does for purchases."""
 
+    options = CheckoutOptions()
+
     @abstractmethod
     def call(self, request: Callable[[Any], Any]) -> Any:
         """Make one call to Stripe; see the gateway."""
@@ -31,7 +34,7 @@ class StripeBuying:
     ) -> SessionState:
         """Open the hosted page for a purchase row. Asking again for the same row answers the same session;
         IdempotencyKeyReused when it was asked before with other addresses (use `find` then)."""
-        params: Any = session_params(purchase, success_url, cancel_url)
+        params: Any = session_params(purchase, success_url, cancel_url, self.options)
         key = f"purchase-{purchase['purchase_id']}-session"
         session = self.call(lambda v1: v1.checkout.sessions.create(params, {"idempotency_key": key}))
         return session_state(session.to_dict())
@@ -52,7 +55,7 @@ class StripeBuying:
             return intent_state(intent.to_dict())
         session = self.call(
             lambda v1: v1.checkout.sessions.retrieve(
-                object_id, {"expand": ["line_items", "payment_intent.latest_charge"]}
+                object_id, {"expand": ["line_items", "payment_intent.latest_charge", "invoice"]}
             )
         )
         return session_state(session.to_dict())

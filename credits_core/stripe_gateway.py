@@ -29,7 +29,7 @@ from credits_core.stripe_buying import StripeBuying
 from credits_core.stripe_cards import Declined, StripeCards
 from credits_core.stripe_catalog import StripeCatalog
 from credits_core.stripe_money import StripeMoney
-from credits_core.stripe_shapes import StripeEvent
+from credits_core.stripe_shapes import CheckoutOptions, StripeEvent
 from credits_core.stripe_subscriptions import StripeSubscriptions
 
 if TYPE_CHECKING:
@@ -179,6 +179,12 @@ class StripeGateway(StripeBuying):
 def make_gateway(settings: Settings) -> StripeGateway:
     """The gateway that the settings ask for: Stripe with a key, the simulator of this data folder without
     one."""
+    gateway = _gateway(settings)
+    gateway.options = CheckoutOptions(settings.terms_url, settings.stripe_invoices, settings.stripe_tax)
+    return gateway
+
+
+def _gateway(settings: Settings) -> StripeGateway:
     if settings.stripe_secret_key is not None:
         return StripeGateway(settings.stripe_secret_key, webhook_secret=settings.stripe_webhook_secret)
     from credits_core.stripe_sim import Simulator

@@ -14,6 +14,15 @@ _NOBODY_CAME = ("abandoned", "automatic", "expired")
 
 
 @dataclass(frozen=True)
+class CheckoutOptions:
+    """What every payment page has besides the purchase: terms to accept, an invoice for each payment, tax by Stripe Tax."""
+
+    terms_url: str | None = None
+    invoices: bool = False
+    automatic_tax: bool = False
+
+
+@dataclass(frozen=True)
 class SessionState:
     """What Stripe says of a Checkout Session, or of a PaymentIntent in the same words (its id is `session_id`
     then).
@@ -46,6 +55,9 @@ class SessionState:
     charge_id: str | None = None
     failure: str | None = None
     card_fingerprint: str | None = None
+    invoice_url: str | None = None
+    invoice_pdf_url: str | None = None
+    terms_url: str | None = None  # of the terms that the buyer has accepted
 
     def as_sql(self) -> dict[str, Any]:
         """The `p_session` of `fulfill_purchase`."""
@@ -102,7 +114,9 @@ class StripeEvent:
         return found if isinstance(found, str) else None
 
 
-def session_params(purchase: Mapping[str, Any], success_url: str, cancel_url: str) -> dict[str, Any]:
+def session_params(
+    purchase: Mapping[str, Any], success_url: str, cancel_url: str, options: CheckoutOptions | None = None
+) -> dict[str, Any]:
     """What Stripe is asked for a purchase row with the hosted page. The price is the row's, or the synced one.
 
     Also heeded when the row has them: `customer_id` (in place of `email`), `save_card` (for later payments),
@@ -126,11 +140,32 @@ def session_params(purchase: Mapping[str, Any], success_url: str, cancel_url: st
         params["discounts"] = [{"promotion_code": purchase["stripe_promotion_code_id"]}]
     elif purchase.get("stripe_coupon_id"):
         params["discounts"] = [{"coupon": purchase["stripe_coupon_id"]}]
-    if purchase.get("automatic_tax"):
-        params["automatic_tax"] = {"enabled": True}
+    params |= _extras(options or CheckoutOptions(), purchase, reference)
     if purchase.get("customer_id"):
         return params | {"customer": purchase["customer_id"]}
     return params | ({"customer_email": purchase["email"]} if purchase.get("email") else {})
+
+
+def _extras(
+    options: CheckoutOptions, purchase: Mapping[str, Any], reference: dict[str, str]
+) -> dict[str, Any]:
+    """Terms, invoice and tax of a payment page; `metadata` is the reference with the terms that were shown."""
+    extras: dict[str, Any] = {}
+    if options.terms_url:
+        words = f"I agree to the [terms]({options.terms_url})."
+        extras["consent_collection"] = {"terms_of_service": "required"}
+        extras["custom_text"] = {"terms_of_service_acceptance": {"message": words}}
+        extras["metadata"] = reference | {"terms_url": options.terms_url}
+    if options.invoices:
+        described = {"description": purchase["package_name"], "metadata": reference}
+        extras["invoice_creation"] = {"enabled": True, "invoice_data": described}
+    if options.automatic_tax or purchase.get("automatic_tax"):
+        extras["automatic_tax"] = {"enabled": True}
+        if purchase.get(
+            "customer_id"
+        ):  # tax needs an address: the one that is entered becomes the customer's
+            extras["customer_update"] = {"address": "auto"}
+    return extras
 
 
 def intent_params(purchase: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +224,20 @@ def session_state(session: Mapping[str, Any]) -> SessionState:
         charge_id=_charge(intent),
         failure=_failure(intent),
         card_fingerprint=card_fingerprint(intent),
+        **_papers(session),
     )
+
+
+def _papers(session: Mapping[str, Any]) -> dict[str, str | None]:
+    """Pages of the session's invoice, when it was expanded, and the terms that were accepted."""
+    invoice, consent = session.get("invoice"), session.get("consent") or {}
+    pages = invoice if isinstance(invoice, Mapping) else {}
+    accepted = consent.get("terms_of_service") == "accepted"
+    return {
+        "invoice_url": pages.get("hosted_invoice_url"),
+        "invoice_pdf_url": pages.get("invoice_pdf"),
+        "terms_url": (session["metadata"] or {}).get("terms_url") if accepted else None,
+    }
 
 
 # An intent that awaits a card or the bank is as open as a session on its page.

@@ -1,4 +1,4 @@
-"""Invoices of subscriptions: drafted, finalized, paid or not."""
+"""Invoices of subscriptions: drafted, finalized, paid or not. Those of one-time payments: session_invoices."""
 
 from __future__ import annotations
 
@@ -16,23 +16,36 @@ Params = dict[str, Any]
 # fmt: off
 def draft(ctx: Context, subscription: Obj, reason: str) -> Obj:
     """A draft for the subscription's current period; its lines are the subscription's items."""
-    invoice_id, now = new_id("in_1"), ctx.store.now()
+    invoice_id = new_id("in_1")
     customer = methods.existing(ctx, subscription["customer"])
-    rate, inclusive = ctx.store.setting("tax", [0, False]) if subscription["automatic_tax"]["enabled"] else (0, False)
+    taxed = subscription["automatic_tax"]["enabled"]
+    rate, inclusive = ctx.store.setting("tax", [0, False]) if taxed else (0, False)
     lines = [_line(invoice_id, subscription, item, rate, inclusive) for item in subscription["items"]["data"]]
-    taxes = [tax for line in lines for tax in line["taxes"]]
-    subtotal, tax = sum(line["subtotal"] for line in lines), sum(tax["amount"] for tax in taxes)
-    total = subtotal + (0 if inclusive else tax)
-    period = subscription["items"]["data"][0]
-    invoice = ctx.store.add({
+    tax = sum(tax["amount"] for line in lines for tax in line["taxes"])
+    parent = {"type": "subscription_details", "quote_details": None, "subscription_details": {
+        "metadata": subscription["metadata"], "subscription": subscription["id"]}}
+    begins = subscription["items"]["data"][0]["current_period_start"]
+    invoice = blank(ctx, invoice_id, customer, lines, subscription["currency"], taxed=taxed) | {
+        "billing_reason": reason, "parent": parent, "period_end": begins, "period_start": begins,
+        **totals(lines, 0 if inclusive else tax, tax, inclusive=inclusive),
+    }
+    ctx.store.add(invoice, {"parent": subscription["id"]})
+    ctx.emit("invoice.created", invoice)
+    return invoice
+
+
+def blank(ctx: Context, invoice_id: str, customer: Obj, lines: list[Obj], currency: str, *, taxed: bool) -> Obj:
+    """What all drafts have in common; totals, parent and period are still to come."""
+    now = ctx.store.now()
+    return {
         "id": invoice_id, "object": "invoice", "account_country": "US", "account_name": "Prepaid credits",
-        "account_tax_ids": None, "amount_due": total, "amount_overpaid": 0, "amount_paid": 0,
-        "amount_remaining": total, "amount_shipping": 0, "application": None, "attempt_count": 0,
+        "account_tax_ids": None, "amount_overpaid": 0, "amount_paid": 0,
+        "amount_shipping": 0, "application": None, "attempt_count": 0,
         "attempted": False, "auto_advance": True,
-        "automatic_tax": {"disabled_reason": None, "enabled": subscription["automatic_tax"]["enabled"],
+        "automatic_tax": {"disabled_reason": None, "enabled": taxed,
                           "liability": None, "provider": None, "status": None},
-        "automatically_finalizes_at": now + 3600, "billing_reason": reason,
-        "collection_method": "charge_automatically", "created": now, "currency": subscription["currency"],
+        "automatically_finalizes_at": now + 3600,
+        "collection_method": "charge_automatically", "created": now, "currency": currency,
         "custom_fields": None, "customer": customer["id"], "customer_account": None, "customer_address": None,
         "customer_email": customer["email"], "customer_name": customer["name"], "customer_phone": None,
         "customer_shipping": None, "customer_tax_exempt": "none", "customer_tax_ids": [],
@@ -42,20 +55,25 @@ def draft(ctx: Context, subscription: Obj, reason: str) -> Obj:
         "issuer": {"account": None, "type": "self"}, "last_finalization_error": None, "latest_revision": None,
         "lines": {"object": "list", "data": lines, "has_more": False, "url": f"/v1/invoices/{invoice_id}/lines"},
         "livemode": False, "metadata": {}, "next_payment_attempt": None, "number": None, "on_behalf_of": None,
-        "parent": {"type": "subscription_details", "quote_details": None, "subscription_details": {
-            "metadata": subscription["metadata"], "subscription": subscription["id"]}},
         "payment_settings": {"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
-        "period_end": period["current_period_start"], "period_start": period["current_period_start"],
         "post_payment_credit_notes_amount": 0, "pre_payment_credit_notes_amount": 0, "receipt_number": None,
         "rendering": None, "shipping_cost": None, "shipping_details": None, "starting_balance": 0,
         "statement_descriptor": None, "status": "draft",
         "status_transitions": dict.fromkeys(("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")),
-        "subtotal": subtotal, "subtotal_excluding_tax": subtotal - (tax if inclusive else 0), "test_clock": None,
-        "total": total, "total_discount_amounts": [], "total_excluding_tax": total - tax,
-        "total_pretax_credit_amounts": [], "total_taxes": taxes, "webhooks_delivered_at": now,
-    }, {"parent": subscription["id"]})
-    ctx.emit("invoice.created", invoice)
-    return invoice
+        "test_clock": None, "total_discount_amounts": [],
+        "total_pretax_credit_amounts": [], "webhooks_delivered_at": now,
+    }
+
+
+def totals(lines: list[Obj], on_top: int, tax: int, *, inclusive: bool) -> Obj:
+    """The sums of an invoice; `on_top` is what its total is above (or, with a discount, below) its lines."""
+    subtotal = sum(line["subtotal"] for line in lines)
+    total = subtotal + on_top
+    return {
+        "amount_due": total, "amount_remaining": total, "subtotal": subtotal, "total": total,
+        "subtotal_excluding_tax": subtotal - (tax if inclusive else 0), "total_excluding_tax": total - tax,
+        "total_taxes": [tax for line in lines for tax in line["taxes"]],
+    }
 
 
 def _line(invoice_id: str, subscription: Obj, item: Obj, rate: int, inclusive: bool) -> Obj:

@@ -71,6 +71,10 @@ SESSION_CREATE: dict[str, Spec] = {
     "client_reference_id": str, "customer": str, "customer_email": str,
     "customer_creation": ("always", "if_required"),
     "consent_collection": {"terms_of_service": ("none", "required"), "promotions": ("auto", "none")},
+    "custom_text": {"terms_of_service_acceptance": {"message!": str}}, "customer_update": {"address": ("auto", "never")},
+    "invoice_creation": {
+        "enabled!": bool, "invoice_data": {"description": str, "footer": str, "metadata": METADATA},
+    },
     "expires_at": int, "locale": str, "metadata": METADATA,
     "payment_intent_data": {
         "description": str, "metadata": METADATA, "receipt_email": str,

@@ -9,6 +9,7 @@ from credits_core.stripe_sim import (
     discounts,
     methods,
     payments,
+    session_invoices,
     setups,
     subscriptions,
 )
@@ -49,6 +50,7 @@ def follow_up(ctx: Context, moved: Obj) -> Obj:
         succeeded = moved["status"] == "succeeded"
         if succeeded:
             session["payment_status"] = "paid"
+            session_invoices.after_payment(ctx, session)
         ctx.store.save(session)
         ctx.emit(f"checkout.session.async_payment_{'succeeded' if succeeded else 'failed'}", session)
     if known.get("invoice"):
@@ -80,7 +82,8 @@ def raise_if_declined(moved: Obj) -> None:
 def _intent(ctx: Context, session: Obj) -> str:
     data = ctx.store.private(session["id"])["asked"]["payment_intent_data"]
     saves = "off_session" if session["mode"] == "subscription" else data.get("setup_future_usage")
-    if saves or session["customer_creation"] == "always":
+    invoiced = (session["invoice_creation"] or {}).get("enabled")
+    if saves or invoiced or session["customer_creation"] == "always":
         _ensure_customer(ctx, session)
     intent = payments.create_intent(
         ctx,
@@ -130,6 +133,7 @@ def _complete(ctx: Context, session: Obj, email: str | None) -> Obj:
         consent={"promotions": None, "terms_of_service": "accepted"} if wants_terms else None,
     )
     discounts.redeem(ctx, session["discounts"])
+    session_invoices.after_payment(ctx, session)
     if session["mode"] == "subscription":
         _ensure_customer(ctx, session)
         subscriptions.start_from_session(ctx, session, line_items(ctx, session["id"]))

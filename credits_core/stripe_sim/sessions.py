@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from credits_core.stripe_sim import attempts, discounts, methods, payments, setups
+from credits_core.stripe_sim import attempts, discounts, methods, payments, session_invoices, setups
 from credits_core.stripe_sim.errors import StripeFault, missing, required
 from credits_core.stripe_sim.events import Context
 from credits_core.stripe_sim.session_items import apply_totals, items_of, line_items
@@ -111,13 +111,14 @@ def _session(params: Params, session_id: str, now: int, expires_at: int) -> Obj:
             "terms_of_service": None,
                                **consent} if consent else None,
         "created": now, "currency": params.get("currency"), "currency_conversion": None, "custom_fields": [],
-        "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit",
-            "terms_of_service_acceptance")),
+        "custom_text": {**dict.fromkeys(("after_submit", "shipping_address", "submit",
+            "terms_of_service_acceptance")), **params.get("custom_text", {})},
         "customer": params.get("customer"), "customer_account": None,
         "customer_creation": None if params.get("customer") or params["mode"] != "payment"
         else params.get("customer_creation", "if_required"),
         "customer_details": None, "customer_email": params.get("customer_email"), "discounts": [],
-        "expires_at": expires_at, "invoice": None, "livemode": False, "locale": params.get("locale"),
+        "expires_at": expires_at, "invoice": None,
+        "invoice_creation": session_invoices.settings(params), "livemode": False, "locale": params.get("locale"),
         "metadata": params.get("metadata", {}), "mode": params["mode"], "origin_context": None,
         "payment_intent": None,
         "payment_link": None,
@@ -148,6 +149,7 @@ _ONLY_IN = {
     "subscription_data": ("subscription",),
     "setup_intent_data": ("setup",),
     "customer_creation": ("payment", "setup"),
+    "invoice_creation": ("payment",),
     "line_items": ("payment", "subscription"),
     "discounts": ("payment",),
     "allow_promotion_codes": ("payment",),
@@ -175,6 +177,8 @@ def _check(ctx: Context, params: Params) -> None:
         )
     for name in ("success_url", "cancel_url"):
         _check_url(params.get(name), name)
+    if params.get("customer_update") and not params.get("customer"):
+        raise StripeFault("`customer_update` can only be used with `customer`.", param="customer_update")
     if params.get("customer"):
         methods.existing(ctx, params["customer"])
 

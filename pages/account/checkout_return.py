@@ -70,7 +70,7 @@ def show(purchase: dict[str, Any], viewer: Viewer) -> None:
     with st.container(border=True):
         rows = [
             ("Package", purchase["package_name"]),
-            ("Price", viewer.money(purchase["price_cents"], purchase["currency"])),
+            *_money(purchase, viewer),
             ("Credits", viewer.credits(purchase["credits_micros"])),
         ]
         if purchase["bonus_micros"]:
@@ -98,6 +98,20 @@ def _back_to_the_call(purchase: dict[str, Any], viewer: Viewer) -> None:
     st.switch_page("account/live_call.py", query_params={live.CHOSEN: _call()})
 
 
+def _money(purchase: dict[str, Any], viewer: Viewer) -> list[tuple[str, str]]:
+    """The price, and what it is made of where there is more to say: discount, tax, what was paid."""
+    amounts = [("Price", purchase["list_price_cents"])]
+    if purchase["discount_cents"]:
+        amounts.append(("Discount", -purchase["discount_cents"]))
+    if purchase["tax_cents"]:
+        amounts.append(("Tax", purchase["tax_cents"]))
+    if len(amounts) > 1 and purchase["paid_cents"]:
+        amounts.append(("Paid", purchase["paid_cents"]))
+    elif len(amounts) > 1:
+        amounts.append(("To pay", purchase["price_cents"]))
+    return [(name, viewer.money(cents, purchase["currency"])) for name, cents in amounts]
+
+
 def _ways_on(status: str, purchase: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if status == "open" and purchase.get("url"):
@@ -117,6 +131,8 @@ def _ways_on(status: str, purchase: dict[str, Any]) -> None:
             st.link_button(
                 "Receipt", purchase["receipt_url"], icon=":material/receipt_long:", type="tertiary"
             )
+        if purchase.get("invoice_url"):
+            st.link_button("Invoice", purchase["invoice_url"], icon=":material/description:", type="tertiary")
 
 
 @st.fragment(run_every=REFRESH_SECONDS)

@@ -90,24 +90,22 @@ def payments(statement: dict[str, Any], viewer: Viewer) -> None:
     rows = statement["purchases"]
     if not rows:
         return
+    table = tables.Table(rows, viewer).time("Date", "credited_at").text("Purchase", "package_name")
+    table.credits("Credits", "credits_micros")
+    if any(row["bonus_micros"] for row in rows):
+        table.credits("Bonus", "bonus_micros")
+    for label, field in (("Price", "list_price_cents"), ("Discount", "discount_cents"), ("Tax", "tax_cents")):
+        if any(row[field] for row in rows):
+            table.money(label, field)
+    table.money("Paid", "paid_cents")
+    for label, field in (("Receipt", "receipt_url"), ("Invoice", "invoice_url")):
+        if any(row[field] for row in rows):
+            table.link(label, field, label)
     with widgets.card("Purchases"):
-        (
-            tables.Table(rows, viewer)
-            .time("Date", "credited_at")
-            .text("Purchase", "package_name")
-            .credits("Credits", "credits_micros")
-            .credits("Bonus", "bonus_micros")
-            .money("Price", "list_price_cents")
-            .money("Discount", "discount_cents")
-            .money("Tax", "tax_cents")
-            .money("Paid", "paid_cents")
-            .link("Receipt", "receipt_url", "Receipt")
-            .link("Invoice", "invoice_url", "Invoice")
-            .draw(
-                key=f"payments_{statement['month']}",
-                alt="Purchases of this month, the oldest first",
-                wide=("Credits", "Bonus", "Price", "Discount", "Tax", "Invoice"),
-            )
+        table.draw(
+            key=f"payments_{statement['month']}",
+            alt="Purchases of this month, the oldest first",
+            wide=("Credits", "Bonus", "Price", "Discount", "Tax", "Invoice"),
         )
 
 

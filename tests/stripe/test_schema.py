@@ -100,6 +100,9 @@ def session(api: Api) -> dict[str, Any]:
             "customer_email": "holder@demo.test",
             "adaptive_pricing[enabled]": "false",
             "consent_collection[terms_of_service]": "required",
+            "custom_text[terms_of_service_acceptance][message]": "I agree to the terms.",
+            "invoice_creation[enabled]": "true",
+            "invoice_creation[invoice_data][description]": "Credits",
             "line_items[0][quantity]": 2,
             "line_items[0][price_data][currency]": "usd",
             "line_items[0][price_data][unit_amount]": 500,
@@ -133,12 +136,13 @@ def test_a_paid_session_and_all_its_parts_have_stripes_shape(
     control(f"sessions/{session['id']}/pay", card="4242424242424242")
     paid = api.get(
         f"checkout/sessions/{session['id']}",
-        **{"expand[]": ["line_items.data.price.product", "payment_intent.latest_charge.refunds"]},
+        **{"expand[]": ["line_items.data.price.product", "payment_intent.latest_charge.refunds", "invoice"]},
     )
     assert schema.object_problems(paid) == []
     assert paid["payment_intent"]["latest_charge"]["status"] == "succeeded"
     assert paid["line_items"]["data"][0]["price"]["product"]["name"] == "Credits"
     assert paid["consent"]["terms_of_service"] == "accepted"
+    assert (paid["invoice"]["status"], paid["invoice"]["total"]) == ("paid", paid["amount_total"])
 
 
 @pytest.mark.parametrize("card", ["4000000000000002", "4000000000009995", "4000002500003155"])
