@@ -10,7 +10,16 @@ from pages.common.formats import Viewer
 
 Days = tuple[dt.date | None, dt.date | None]
 PERIODS = {"7d": 7, "30d": 30, "90d": 90}
-LABELS = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "All time", "custom": "Custom"}
+LABELS = {
+    "7d": "7 days",
+    "30d": "30 days",
+    "90d": "90 days",
+    "month": "This month",
+    "last": "Last month",
+    "all": "All time",
+    "custom": "Custom",
+}
+MONTHS = ("month", "last")  # for finance, whose books close by months
 
 
 def last_days(viewer: Viewer, days: int) -> tuple[dt.date, dt.date]:
@@ -19,11 +28,23 @@ def last_days(viewer: Viewer, days: int) -> tuple[dt.date, dt.date]:
     return today - dt.timedelta(days=days - 1), today
 
 
+def this_month(viewer: Viewer) -> tuple[dt.date, dt.date]:
+    """From the first of the month to today."""
+    return viewer.today().replace(day=1), viewer.today()
+
+
+def last_month(viewer: Viewer) -> tuple[dt.date, dt.date]:
+    """The first and the last day of the month before this one."""
+    end = viewer.today().replace(day=1) - dt.timedelta(days=1)
+    return end.replace(day=1), end
+
+
 def choose(
-    viewer: Viewer, *, default: str, with_all: bool, key: str = "period"
+    viewer: Viewer, *, default: str, with_all: bool, with_months: bool = False, key: str = "period"
 ) -> tuple[dt.date | None, dt.date | None]:
     """First and last day chosen by the person; None for a side without a limit."""
-    options = [code for code in LABELS if with_all or code != "all"]
+    left_out = ([] if with_all else ["all"]) + ([] if with_months else list(MONTHS))
+    options = [code for code in LABELS if code not in left_out]
     code = (
         st.segmented_control(
             "Period",
@@ -39,6 +60,8 @@ def choose(
     )
     if code == "all":
         return None, None
+    if code in MONTHS:
+        return this_month(viewer) if code == "month" else last_month(viewer)
     if code != "custom":
         return last_days(viewer, PERIODS[code])
     chosen = st.date_input(

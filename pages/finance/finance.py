@@ -173,7 +173,7 @@ with widgets.page_header("Sales and usage", f"Everybody · days in {viewer.zone_
     if shell.is_test_mode():
         st.badge("Test sales", icon=":material/science:", color="orange")
 with st.container(horizontal=True, vertical_alignment="center"):
-    first, last = periods.choose(viewer, default="30d", with_all=False)
+    first, last = periods.choose(viewer, default="30d", with_all=False, with_months=True)
 overview = figures(person)
 tiles(overview, viewer)
 sales_cards(overview, viewer)

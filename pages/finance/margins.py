@@ -109,7 +109,7 @@ with widgets.page_header("Margins", "Promotional credits earn nothing; a reversa
         with st.popover("Set a provider cost", icon=":material/edit:"):
             cost_form()
 with st.container(horizontal=True, vertical_alignment="center"):
-    first, last = periods.choose(viewer, default="30d", with_all=False)
+    first, last = periods.choose(viewer, default="30d", with_all=False, with_months=True)
     exports.menu("margins", viewer, days=(first, last), key="export")
 begin, end = periods.moments(viewer, first, last)
 assert begin is not None and end is not None

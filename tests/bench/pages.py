@@ -1,0 +1,133 @@
+"""How fast the pages are on a business of some size: `python -m tests.bench.pages` (see --help).
+
+Makes 1,000,000 usage events and 100,000 transactions of one account by the real functions (kept in --data-dir for the next time),
+starts the program on them, and opens every page in Chromium as people do: once to load the front end, then `--turns` times from its
+address to drawn (ready), and a filter or a button on it from the press to drawn (rerun). Answers medians in milliseconds and ends
+with 1 when a page misses its bound: 1,500 ms ready, 300 ms for a rerun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from credits_core.config import Settings
+from credits_core.runtime import make_runtime
+from tests.bench import history
+from tests.e2e.conftest import ARGUMENTS
+from tests.e2e.screens import DRAWN, PAGES, sign_in_quickly
+from tests.program import Program
+
+READY_MS, RERUN_MS = 1_500, 300
+NAMES = {"account": "holder", "finance": "finance", "admin": "admin"}
+
+
+@dataclass
+class Measured:
+    """Milliseconds of one page: from its address to drawn, and from a press on it to drawn (None: nothing to press)."""
+
+    page: str
+    ready: list[float]
+    rerun: list[float]
+
+
+def made(folder: Path, events: int, of_one: int, accounts: int) -> None:
+    """The business, unless an earlier run has made it."""
+    runtime = make_runtime(Settings(data_dir=folder, catalog="ai_services", demo=False))
+    try:
+        assert runtime.server is not None
+        with history.connect(runtime.server.owner_dsn()) as owner:
+            known = owner.execute("select count(*) from credits.profiles").fetchone()
+        if known is not None and known[0] < accounts:
+            print(f"Making {events:,} usage events of {accounts:,} accounts …", flush=True)
+            history.make(runtime.server.owner_dsn(), events=events, of_one=of_one, accounts=accounts)
+    finally:
+        runtime.close()
+
+
+def wait(page: Page) -> None:
+    page.wait_for_function(
+        f"""() => document.querySelector("{DRAWN}") && document.querySelector("[data-testid=stMain] h1")
+          && !document.querySelector("[data-testid=stSkeleton], [data-stale=true]")"""
+    )
+
+
+def timed(act: Callable[[], object], page: Page) -> float:
+    start = time.perf_counter()
+    act()
+    wait(page)
+    return (time.perf_counter() - start) * 1_000
+
+
+def press(page: Page) -> Callable[[], object] | None:
+    """What is pressed for a rerun: another choice of the page's first row of choices."""
+    choices = page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").first
+    if not choices.count():
+        return None
+    buttons = choices.get_by_role("radio")
+    other = next(
+        (n for n in range(buttons.count()) if buttons.nth(n).get_attribute("aria-checked") != "true"), None
+    )
+    return None if other is None else buttons.nth(other).click
+
+
+def measure(browser: Browser, app: Program, who: str, name: str, turns: int) -> Measured:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="Europe/Berlin")
+    sign_in_quickly(context, app, who)
+    page = context.new_page()
+    found = Measured(name, [], [])
+    for turn in range(turns + 1):
+        ready = timed(lambda: page.goto(f"{app.url}/{name}"), page)
+        action = press(page)
+        rerun = timed(action, page) if action else None
+        if turn:  # the first one loads the front end's files
+            found.ready.append(ready)
+            found.rerun += [rerun] if rerun is not None else []
+    context.close()
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.pages", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, default=Path("data-bench"))
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--of-one", type=int, default=100_000, help="of them, transactions of one account")
+    parser.add_argument("--accounts", type=int, default=2_000)
+    parser.add_argument("--turns", type=int, default=5)
+    asked = parser.parse_args(arguments)
+    asked.data_dir.mkdir(parents=True, exist_ok=True)
+    made(asked.data_dir, asked.events, asked.of_one, asked.accounts)
+    os.environ["CATALOG"] = "ai_services"
+    app = Program(asked.data_dir)
+    missed = 0
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+            print(f"{'page':28} {'ready ms':>9} {'rerun ms':>9}")
+            for folder, who in NAMES.items():
+                for name in sorted(PAGES & {file.stem for file in Path("pages", folder).glob("*.py")}):
+                    found = measure(browser, app, who, name, asked.turns)
+                    ready, rerun = statistics.median(found.ready), statistics.median(found.rerun or [0])
+                    late = ready > READY_MS or rerun > RERUN_MS
+                    missed += late
+                    shown = f"{rerun:9.0f}" if found.rerun else f"{'–':>9}"
+                    print(
+                        f"{who + '/' + name:28} {ready:9.0f} {shown}{'  too slow' if late else ''}",
+                        flush=True,
+                    )
+            browser.close()
+    finally:
+        app.close()
+    return min(missed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
