@@ -123,6 +123,8 @@ def _ways_on(status: str, purchase: dict[str, Any]) -> None:
                 icon=":material/phone_in_talk:",
                 query_params={live.CHOSEN: _call()},
             )
+        if purchase["package_name"] == "Auto-reload":
+            st.page_link("account/auto_reload.py", label="To auto-reload", icon=":material/autorenew:")
         if status == "credited":
             st.page_link("account/overview.py", label="To the overview", icon=":material/dashboard:")
         else:

@@ -88,6 +88,7 @@ begin
     end if;
     v_purchase := credits.create_purchase('auto-reload:' || gen_random_uuid(), p_livemode, null, (n ->> 'amount_cents')::bigint,
                                           'payment_intent', p_account_id);
+    update credits.purchases set name = 'Auto-reload' where id = (v_purchase ->> 'purchase_id')::uuid;
     insert into credits.auto_reload_attempts (account_id, purchase_id, amount_cents, why, status, lease_until, created_at)
     values (p_account_id, (v_purchase ->> 'purchase_id')::uuid, (n ->> 'amount_cents')::bigint, format(
       'The balance was %s credits, below %s; this buys up to %s.', round((n ->> 'available_micros')::bigint / 1e6, 2),

@@ -208,3 +208,164 @@ def test_only_the_owner_consents_and_every_consent_stays(
     assert {row["actor"] for row in rows} == {str(anna.identity.claims["sub"])}
     assert service("claim_auto_reloads", livemode=False)["items"] == []
     assert "off" in anna.call("auto_reload")["next"]
+
+
+def test_the_same_click_twice_is_one_consent(
+    holder: Callable[..., Person], owner_sql: Callable[..., Rows]
+) -> None:
+    """A server that restarts in between sends the click again."""
+    anna = holder("1.00")
+    first = agree(anna)
+    assert agree(anna) == first
+    agree(anna, target_micros=micros("30"))
+    anna.call("switch_auto_reload", action="off")
+    agree(anna, target_micros=micros("30"))
+    rows = owner_sql("select is_given from credits.auto_reload_consents order by id")
+    assert [row["is_given"] for row in rows] == [True, True, False, True]
+    assert [one["is_given"] for one in anna.call("auto_reload")["consents"]] == [True, False, True, True]
+
+
+def test_nobody_agrees_for_a_card_of_somebody_else(
+    holder: Callable[..., Person], owner_sql: Callable[..., Rows]
+) -> None:
+    """K1: the customer at Stripe must be the caller's own, also for calls that go straight to the database."""
+    anna, ben = holder("1.00"), holder("1.00")
+    agree(anna)
+    stolen = refused(lambda: agree(ben, customer_id=f"cus_{anna.account_id}"))
+    assert isinstance(stolen, errors.NotFound)
+    assert owner_sql("select account_id from credits.auto_reload") == [{"account_id": anna.account_id}]
+
+
+def test_a_gap_above_the_cap_is_bought_up_to_the_cap(
+    holder: Callable[..., Person], service: Call, claim: Call, finish: Call
+) -> None:
+    """Agreed: $20 a reload, at most $20 a day. From 1.00 to 25.00 would be $24: it buys for $20, not for nothing."""
+    anna = holder("1.00")
+    agree(anna, cap_day_cents=2000, cap_month_cents=2000)
+    assert anna.call("auto_reload")["amount_cents"] == 2000
+    (attempt,) = claim()
+    assert attempt["amount_cents"] == 2000
+    finish(attempt, "succeeded")
+    anna.use("call", 60 * 120)
+    assert claim() == []
+    state = anna.call("auto_reload")
+    assert (state["next_status"], state["reloaded_today_cents"]) == ("cap_day", 2000)
+    assert state["until"] is not None
+
+
+def test_a_debt_is_part_of_the_gap(
+    holder: Callable[..., Person], clock: Clock, claim: Call, finish: Call
+) -> None:
+    """It is recovered first: the reload buys it, too, and the balance reaches the target at once."""
+    anna = holder("0.30")
+    agree(anna)
+    call = anna.call("start_call", operation="call", idempotency_key="long")["call_id"]
+    clock.advance(minutes=4)
+    anna.call("heartbeat", call_id=call)
+    anna.call("end_call", call_id=call)
+    assert anna.balance["debt_micros"] == micros("0.3")
+    (attempt,) = claim()
+    assert attempt["amount_cents"] == 2530
+    finish(attempt, "succeeded")
+    assert (anna.available, anna.balance["debt_micros"]) == (micros("25"), 0)
+
+
+def test_what_is_paid_afterwards_counts_against_the_caps(
+    holder: Callable[..., Person], service: Call, claim: Call, finish: Call
+) -> None:
+    """The owner confirmed it: that money was taken for a reload as well."""
+    anna = holder("1.00")
+    agree(anna, cap_day_cents=3000)
+    (attempt,) = claim()
+    finish(attempt, "authentication_required", pay_url="https://pay.test/1")
+    assert anna.call("auto_reload")["reloaded_today_cents"] == 0
+    purchase = service("purchase", purchase_id=attempt["purchase_id"])
+    assert purchase["status"] in ("created", "open")  # it waits for its owner
+    service("fulfill_purchase", session=paid(purchase))
+    state = anna.call("auto_reload")
+    assert (state["reloaded_today_cents"], state["pay_url"]) == (2400, None)
+    assert "paid afterwards" in state["attempts"][0]["outcome"]
+    anna.call("switch_auto_reload", action="resume")
+    anna.use("call", 60 * 150)
+    assert claim() == []
+    assert anna.call("auto_reload")["next_status"] == "cap_day"
+
+
+@pytest.mark.parametrize("meanwhile", ["bought", "off"])
+def test_what_is_not_needed_any_more_is_handed_out_to_be_settled_only(
+    holder: Callable[..., Person], buy: Call, clock: Clock, claim: Call, finish: Call, meanwhile: str
+) -> None:
+    """After an outage of hours: its owner bought by hand, or switched it off. The card is not charged for it then."""
+    anna = holder("1.00")
+    agree(anna)
+    (attempt,) = claim()
+    assert attempt["is_needed"] is True
+    finish(attempt, "outage")
+    if meanwhile == "bought":
+        buy(anna, "usd_20")
+    else:
+        anna.call("switch_auto_reload", action="off")
+    clock.advance(hours=2)
+    (again,) = claim()
+    assert (again["attempt_id"], again["is_needed"]) == (attempt["attempt_id"], False)
+    finish(again, "not_needed")
+    state = anna.call("auto_reload")
+    assert state["attempts"][0]["status"] == "not_needed"
+    assert "not needed any more" in state["attempts"][0]["outcome"]
+    assert (state["failures"], state["reloaded_today_cents"]) == (0, 0)
+    assert claim() == []
+
+
+def test_terms_that_cannot_be_bought_any_more_pause_one_account_alone(
+    holder: Callable[..., Person], claim: Call, owner_sql: Callable[..., Rows]
+) -> None:
+    """Prices are in another currency, or what is for sale has changed: the others go on."""
+    anna, ben = holder("1.00"), holder("1.00")
+    agree(anna)
+    agree(ben)
+    owner_sql("update credits.auto_reload set currency = 'eur' where account_id = %s", anna.account_id)
+    assert [attempt["account_id"] for attempt in claim()] == [ben.account_id]
+    state = anna.call("auto_reload")
+    assert (state["state"], state["paused_for"]) == ("paused", "terms")
+    assert "another currency" in state["paused_reason"]
+    (told,) = anna.call("alerts")["items"]
+    assert told["kind"] == "auto_reload_paused"
+
+
+def test_the_owner_is_told_of_each_failure_once(
+    holder: Callable[..., Person], clock: Clock, claim: Call, finish: Call
+) -> None:
+    """F1: a decline, then the pause; what was told is not told again."""
+    anna = holder("1.00")
+    agree(anna)
+    for _ in range(3):
+        (attempt,) = claim()
+        for _ in range(2):
+            finish(attempt, "declined", decline_code="insufficient_funds", detail="Insufficient funds.")
+        clock.advance(hours=5)
+    told = [alert["kind"] for alert in anna.call("alerts")["items"]]
+    assert told == ["auto_reload_paused", "payment_failed", "payment_failed"]
+
+
+def test_a_preview_says_what_terms_would_do_and_changes_nothing(
+    holder: Callable[..., Person], person: Callable[..., Person], owner_sql: Callable[..., Rows]
+) -> None:
+    anna = holder("3.50")
+    terms = {"threshold_micros": micros("5"), "target_micros": micros("25")}
+    caps = {"cap_day_cents": 5000, "cap_month_cents": 9000}
+    shown = anna.call("auto_reload_preview", **terms, **caps)
+    assert shown | {
+        "refusal": None, "status": "due", "amount_cents": 2150, "credits_micros": micros("21.5"), "one_reload_cents": 2000,
+        "available_micros": micros("3.5"), "until": None,
+    } == shown  # fmt: skip
+    low = anna.call("auto_reload_preview", **terms | {"threshold_micros": micros("1")}, **caps)
+    assert (low["status"], low["amount_cents"]) == ("idle", 2400)
+    no = anna.call("auto_reload_preview", **terms, cap_day_cents=1999, cap_month_cents=9000)
+    assert "at least one reload" in no["refusal"] and no["one_reload_cents"] == 2000
+    for wrong in ({"target_micros": 2**62}, {"threshold_micros": -1}, {"target_micros": 0}):
+        assert anna.call("auto_reload_preview", **terms | wrong, **caps)["refusal"]
+    ben = holder("1.00")
+    theirs = {**terms, **caps, "account_id": anna.account_id}
+    assert isinstance(refused(lambda: ben.call("auto_reload_preview", **theirs)), errors.NotAllowed)
+    assert person("finance").call("auto_reload_preview", **theirs)["amount_cents"] == 2150
+    assert owner_sql("select count(*) as n from credits.auto_reload")[0]["n"] == 0
