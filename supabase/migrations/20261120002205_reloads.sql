@@ -10,7 +10,7 @@ language sql stable set search_path = '' as $$
 $$;
 
 -- What these terms do now. status: off, paused, in_flight, waiting (until), idle, cap_day or cap_month (until), due. amount_cents:
--- of the next reload, which closes the gap at once (a debt is part of it: it is recovered first) and never passes the day's cap.
+-- of the next reload, which closes the gap at once (a debt, a balance below 0, is part of it) and never passes the day's cap.
 create function credits._next_reload(s credits.auto_reload, p_now timestamptz) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
@@ -22,8 +22,7 @@ declare
   v_month  record := credits._period(c, 'month', p_now);
   v_today  bigint := credits._reloaded_cents(s.account_id, v_day.starts_at);
   v_so_far bigint := credits._reloaded_cents(s.account_id, v_month.starts_at);
-  v_cents  bigint := least(s.cap_day_cents, credits._reload_price(s.target_micros
-                       - least(v_left - (b ->> 'debt_micros')::bigint, s.threshold_micros)));
+  v_cents  bigint := least(s.cap_day_cents, credits._reload_price(s.target_micros - least(v_left, s.threshold_micros)));
   v_status text;
 begin
   v_status := case
