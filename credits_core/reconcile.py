@@ -119,7 +119,7 @@ def repair(db: Database, stripe: StripeGateway, identity: Identity, difference_i
     difference: Answer = db.call("begin_repair", identity, difference_id=difference_id)
     if difference["status"] == "open":
         payment = difference["payment_intent_id"]
-        if difference["kind"] == "paid_not_credited":
+        if difference["kind"] in ("paid_not_credited", "payment_not_taken"):
             fulfillment.settle_payment(db, stripe, payment)
         else:
             refunds.converge(db, stripe, payment)
@@ -214,7 +214,7 @@ def _charge(found: ChargeRecord) -> Row:
     marks = found.metadata or {}
     return {
         "id": found.charge_id, "payment_intent_id": found.payment_intent_id, "purchase_ref": marks.get("purchase_id"),
-        "our_mark": "purchase_id" in marks, "amount_cents": found.amount_cents,
+        "our_mark": "purchase_id" in marks, "customer_id": found.customer_id, "amount_cents": found.amount_cents,
         "refunded_cents": found.refunded_cents, "currency": found.currency, "status": found.status,
         "entry_id": found.balance_transaction_id, "livemode": found.livemode, "created": found.created,
     }  # fmt: skip
@@ -223,7 +223,7 @@ def _charge(found: ChargeRecord) -> Row:
 def _charge_of_totals(found: ChargeTotals) -> Row:
     return {
         "id": found.charge_id, "payment_intent_id": found.payment_intent_id, "purchase_ref": found.purchase_id,
-        "our_mark": found.purchase_id is not None, "amount_cents": found.amount_cents,
+        "our_mark": found.purchase_id is not None, "customer_id": found.customer_id, "amount_cents": found.amount_cents,
         "refunded_cents": found.refunded_cents, "currency": found.currency,
         "status": "succeeded" if found.paid else "failed", "entry_id": found.balance_transaction_id,
         "livemode": found.livemode, "created": found.created,

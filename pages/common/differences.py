@@ -19,6 +19,7 @@ from pages.common.formats import Viewer
 
 KINDS: Mapping[str, str] = {
     "paid_not_credited": "Paid, not credited",
+    "payment_not_taken": "Payment of a customer, not taken",
     "charge_missing": "Credited, not paid",
     "amount_differs": "Another amount",
     "currency_differs": "Another currency",

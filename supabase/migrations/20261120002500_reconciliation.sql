@@ -28,6 +28,7 @@ create table credits.reconciliation_items (
   kind              text not null check (kind in ('session', 'charge', 'refund', 'dispute')),
   id                text not null,                  -- Stripe's
   payment_intent_id text,
+  customer_id       text,
   purchase_ref      text,                           -- what Stripe's metadata names
   our_mark          boolean not null,
   refund_ref        text,
@@ -227,11 +228,11 @@ begin
       from jsonb_to_recordset(p_items) as x(id text, amount_cents bigint, currency text, status text, created bigint, arrival_date bigint)
     on conflict (id) do update set amount_cents = excluded.amount_cents, status = excluded.status, arrives_at = excluded.arrives_at;
   else
-    insert into credits.reconciliation_items (reconciliation_id, kind, id, payment_intent_id, purchase_ref, our_mark, refund_ref,
+    insert into credits.reconciliation_items (reconciliation_id, kind, id, payment_intent_id, customer_id, purchase_ref, our_mark, refund_ref,
                                               amount_cents, refunded_cents, currency, status, entry_id, livemode, created_at)
-    select r.id, p_kind, x.id, x.payment_intent_id, x.purchase_ref, coalesce(x.our_mark, false), x.refund_ref, x.amount_cents,
+    select r.id, p_kind, x.id, x.payment_intent_id, x.customer_id, x.purchase_ref, coalesce(x.our_mark, false), x.refund_ref, x.amount_cents,
            coalesce(x.refunded_cents, 0), x.currency, x.status, x.entry_id, x.livemode, to_timestamp(x.created)
-      from jsonb_to_recordset(p_items) as x(id text, payment_intent_id text, purchase_ref text, our_mark boolean, refund_ref text,
+      from jsonb_to_recordset(p_items) as x(id text, payment_intent_id text, customer_id text, purchase_ref text, our_mark boolean, refund_ref text,
            amount_cents bigint, refunded_cents bigint, currency text, status text, entry_id text, livemode boolean, created bigint)
     on conflict (reconciliation_id, kind, id) do nothing;
   end if;

@@ -10,12 +10,12 @@ create type credits.finding as (
 create function credits._paid_charges(r credits.reconciliations) returns table (
   id text, payment_intent_id text, amount_cents bigint, refunded_cents bigint, currency text, created_at timestamptz, entry_id text,
   our_mark boolean, right_mode boolean, purchase_id uuid, names_another boolean, is_own boolean, status text, due_cents bigint,
-  due_currency text, review_reason text
+  due_currency text, review_reason text, customer_id text
 ) language sql stable set search_path = '' as $$
   select c.id, c.payment_intent_id, c.amount_cents, c.refunded_cents, c.currency, c.created_at, c.entry_id, c.our_mark,
          c.livemode = r.livemode and coalesce(p.livemode = c.livemode, true), p.id,
          c.by_payment and coalesce(credits._uuid(c.purchase_ref) <> p.id, false), c.by_payment or p.payment_intent_id is null,
-         p.status, coalesce(p.amount_total_cents, p.price_cents), p.currency, p.review_reason
+         p.status, coalesce(p.amount_total_cents, p.price_cents), p.currency, p.review_reason, c.customer_id
     from credits.reconciliation_items as c left join credits.purchases as p on p.id = c.purchase_id
    where c.reconciliation_id = r.id and c.kind = 'charge' and c.status = 'succeeded'
 $$;
@@ -33,6 +33,14 @@ language sql stable set search_path = '' as $$
          'Stripe took this payment with our marks, but there is no such purchase here. Look whether another installation uses this '
          || 'Stripe account; if it was ours, give the credits by an adjustment or refund the payment at Stripe.', false, c.created_at
     from c where c.purchase_id is null and c.our_mark and c.right_mode and c.refunded_cents < c.amount_cents
+  union all
+  select 'payment_not_taken', c.id, null, c.payment_intent_id, c.currency, 0, c.amount_cents, null, null,
+         'A customer of ours paid this, and no purchase here knows of it. Repair looks whether it pays a period of a subscription and '
+         || 'gives its credits; if it stays, refund the payment at Stripe.', true, c.created_at
+    from c
+   where c.purchase_id is null and not c.our_mark and c.right_mode and c.refunded_cents < c.amount_cents
+     and (exists (select from credits.customers as x where x.customer_id = c.customer_id)
+          or exists (select from credits.subscriptions as x where x.customer_id = c.customer_id))
   union all
   select 'two_purchases', c.id, c.purchase_id, c.payment_intent_id, c.currency, null, null, c.purchase_id::text, i.purchase_ref,
          'This charge pays one purchase here, and its marks at Stripe name another one. Only one of the two was paid: check both, and '
@@ -74,6 +82,10 @@ language sql stable set search_path = '' as $$
          p.status <> 'review', paid.created_at
     from paid join credits.purchases as p on p.id = paid.purchase_id
    where p.status <> 'credited' and p.livemode = r.livemode and paid.refunded_cents < paid.amount_cents
+     -- what a person decided in the review queue is no difference: closed as it is, or its refund under way
+     and p.review_decision is distinct from 'close'
+     and not (p.review_decision is not distinct from 'refund' and exists (
+           select from credits.refunds as f where f.purchase_id = p.id and f.status in ('requested', 'approved', 'sent', 'succeeded')))
    order by p.id, paid.created_at
 $$;
 
@@ -87,19 +99,20 @@ language sql stable set search_path = '' as $$
      and not exists (select from credits._paid_charges(r) as c where c.purchase_id = p.id and c.is_own)
 $$;
 
--- Refunds of credited purchases at Stripe beside ours. One of ours is known by its id, or by ours in Stripe's metadata.
+-- Refunds of our purchases at Stripe beside ours. One of ours is known by its id, or by ours in Stripe's metadata.
 create function credits._find_refunds(r credits.reconciliations) returns setof credits.finding
 language sql stable set search_path = '' as $$
   with s as (
-    select i.*, f.id as our_id, f.status as our_status, f.amount_cents + f.tax_cents as our_cents, i.status in ('failed', 'canceled') as is_off
-      from credits.reconciliation_items as i join credits.purchases as p on p.id = i.purchase_id and p.status = 'credited'
+    select i.*, f.id as our_id, f.status as our_status, f.amount_cents + f.tax_cents as our_cents, i.status in ('failed', 'canceled') as is_off,
+           p.status = 'credited' as is_credited
+      from credits.reconciliation_items as i join credits.purchases as p on p.id = i.purchase_id
       left join credits.refunds as f on f.id = coalesce((select id from credits.refunds where stripe_refund_id = i.id),
                                                         credits._uuid(i.refund_ref))
      where i.reconciliation_id = r.id and i.kind = 'refund')
   select 'refund_missing', s.id, s.purchase_id, s.payment_intent_id, s.currency, 0::bigint, s.amount_cents, null, s.status,
          'Money went back at Stripe, and the credits were not taken. Repair takes them from this purchase; what is spent becomes a debt.',
          true, s.created_at
-    from s where s.our_id is null and not s.is_off
+    from s where s.our_id is null and not s.is_off and s.is_credited
   union all
   select 'refund_differs', s.id, s.purchase_id, s.payment_intent_id, s.currency, s.our_cents, s.amount_cents, s.our_status, s.status,
          case when s.our_cents <> s.amount_cents then 'The refund at Stripe is of another amount than ours. Compare both, and adjust '

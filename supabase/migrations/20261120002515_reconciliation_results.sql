@@ -154,6 +154,7 @@ create function credits._is_repaired(d credits.reconciliation_differences) retur
 language sql stable set search_path = '' as $$
   select coalesce(case d.kind
     when 'paid_not_credited' then (select status = 'credited' from credits.purchases where id = d.purchase_id)
+    when 'payment_not_taken' then (select status = 'credited' from credits.purchases where payment_intent_id = d.payment_intent_id)
     when 'refund_missing' then (select true from credits.refunds where stripe_refund_id = d.object_id)
     when 'refund_differs' then (select status <> d.expected from credits.refunds where stripe_refund_id = d.object_id)
     when 'dispute_missing' then (select true from credits.disputes where id = d.object_id)

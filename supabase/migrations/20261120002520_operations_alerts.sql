@@ -94,7 +94,7 @@ language sql stable set search_path = '' as $$
   union all
   select 'review_queue', '', format('%s payments wait for review: paid, but not matching their purchase. Credit or refund each.', count(*)),
          jsonb_build_object('waiting', count(*), 'oldest', credits._iso(min(p.created_at))), null
-    from credits.purchases as p where p.status = 'review' having count(*) > 0
+    from credits.purchases as p where p.status = 'review' and p.review_decision is null having count(*) > 0
   union all
   select 'reconciliation_difference', '', format('%s differences between our books and Stripe''s wait on the page Reconciliation.', count(*)),
          jsonb_build_object('open', count(*), 'kinds', jsonb_agg(distinct d.kind)), null

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from credits_core import errors, reconcile
+from credits_core import errors, reconcile, subscriptions
 from credits_core.db.port import SERVICE
 from tests.scenarios.conftest import CARD, Buyer, World, micros, new_key
 
@@ -226,6 +226,15 @@ def wrong_mode(world: World, anna: Buyer, admin: Buyer) -> None:
     world.control(f"charge/{world.charge(anna.buy())}/alter", livemode=True)
 
 
+def payment_not_taken(world: World, anna: Buyer, admin: Buyer) -> None:
+    """A subscription has renewed, and nobody has told us."""
+    days_ago(world, 36)
+    begun = anna.post("subscription", {"plan": "pro"})
+    world.control(f"sessions/{begun['session_id']}/pay", card=CARD)
+    subscriptions.arrive(world, anna.identity, begun["session_id"])
+    world.control("clock", advance_seconds=31 * DAY + 3_700)
+
+
 def unknown_charge(world: World, anna: Buyer, admin: Buyer) -> None:
     paid_intent(world, {"purchase_id": str(uuid.uuid4()), "type": "credit_purchase"})
 
@@ -235,6 +244,7 @@ PLANTED = [
     (refund_missing, 0, 400), (refund_unknown, 500, 0), (refund_differs, 500, 500), (dispute_missing, 0, 2000),
     (dispute_differs, 2000, 2000), (dispute_unknown, 2000, 0), (charged_twice, 0, 2000), (two_purchases, None, None),
     (fee_missing, 2000, None), (fee_differs, 1912, 1911), (payout_differs, 1912, 1900), (wrong_mode, None, None),
+    (payment_not_taken, 0, 2900),
     (unknown_charge, 0, 2000),
 ]  # fmt: skip
 
@@ -261,7 +271,7 @@ def test_each_planted_difference_is_found_and_nothing_else(
 def test_all_planted_differences_at_once(world: World, admin: Buyer) -> None:
     """H5: those that listen to Stripe themselves come first, or they would mend the others."""
     plants = sorted(
-        (plant for plant, *_ in PLANTED if plant is not payout_differs),
+        (plant for plant, *_ in PLANTED if plant not in (payout_differs, payment_not_taken)),
         key=lambda one: one is not dispute_differs,
     )
     for plant in plants:
@@ -277,6 +287,7 @@ def test_all_planted_differences_at_once(world: World, admin: Buyer) -> None:
     ("plant", "credits"),
     [
         (paid_not_credited, "500"),
+        (payment_not_taken, "500"),
         (refund_missing, "400"),
         (refund_differs, "500"),
         (dispute_missing, "0"),
@@ -365,13 +376,13 @@ def test_the_daily_run_is_made_once_a_day_and_goes_back_to_open_differences(
     amount_differs(world, anna, admin)
     check(world)
     world.owner_sql(
-        "update credits.reconciliation_differences set occurred_at = occurred_at - interval '20 days'"
+        "update credits.reconciliation_differences set occurred_at = occurred_at - interval '60 days'"
     )
     daily = reconcile.run(world.db, world.stripe)
     assert daily is not None and daily["requested_by"] == "daily"
     assert reconcile.run(world.db, world.stripe) is None
     length = datetime.fromisoformat(daily["to"]) - datetime.fromisoformat(daily["from"])
-    assert timedelta(days=19) < length < timedelta(days=21)
+    assert timedelta(days=59) < length < timedelta(days=61)
 
 
 def test_only_one_runs_at_a_time_and_a_dead_worker_leaves_it_to_the_next(world: World, anna: Buyer) -> None:

@@ -203,7 +203,7 @@ def test_the_same_attempts_do_reach_ones_own_account(
         "reverse",
     }
     assert refused >= staff
-    assert len(refused) < len(answers) / 3
+    assert len(refused) < len(answers) / 2  # those for the staff and those of wrong values
 
 
 def test_finance_reads_everything_and_changes_nothing_of_others(
