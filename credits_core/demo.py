@@ -15,6 +15,7 @@ from credits_core.db.owner import Connection, connect, run_script
 
 ACCOUNTS = 40
 DAYS = 90
+INVITED = 4  # of the companies, by the demo holder
 _SETUP = Path(__file__).with_name("demo.sql")
 _SERVICE = json.dumps({"role": "service_role", "actor": "demo"})
 _NAMES = (
@@ -73,14 +74,22 @@ def _live(owner: Connection, now: datetime) -> None:
     ]
     owner.execute("select pg_temp.set_clock(%s)", (start,))
     owner.execute("select pg_temp.set_costs(%s)", (people[0],))
-    for number, name in enumerate(_NAMES[: ACCOUNTS - len(people)]):
+    owner.execute("select pg_temp.set_terms(%s)", (start,))
+    companies = _NAMES[: ACCOUNTS - len(people)]
+    invited: list[int] = []
+    for number, name in enumerate(companies):
         email = f"{name.split()[0].lower()}{number + 1:02d}@demo.test"
         joined = start + timedelta(days=number * 7 % (2 * DAYS // 3))  # new customers come all the time
+        if number >= len(companies) - INVITED:
+            joined = now - timedelta(days=2 * (len(companies) - number))
         owner.execute("select pg_temp.set_clock(%s)", (joined,))
         row = owner.execute(
             "select credits.create_demo_user(%s, %s, 'holder', true) ->> 'account_id'", (email, name)
         ).fetchone()
         assert row is not None
+        if number >= len(companies) - INVITED:
+            invited.append(int(row[0]))
+            continue
         owner.execute(
             "select pg_temp.live(%s::bigint, %s, %s, %s::numeric)",
             (int(row[0]), joined, now, 0.5 + (number * 7 % 11) * 0.4),
@@ -94,3 +103,14 @@ def _live(owner: Connection, now: datetime) -> None:
         owner.execute(
             "select credits.adjust(%s, 2000000, 'Welcome credit of the demo', 'demo-welcome')", (holder[0],)
         )
+        _invitations(owner, now, int(holder[0]), invited)
+
+
+def _invitations(owner: Connection, now: datetime, holder: int, invited: list[int]) -> None:
+    """The last companies came by the holder's code; all but the newest have bought, in the last hour."""
+    for number, account in enumerate(invited):
+        owner.execute("select pg_temp.set_clock(%s)", (now - timedelta(days=1, hours=number),))
+        owner.execute("select pg_temp.invite(%s, %s)", (holder, account))
+    for number, account in enumerate(invited[:-1]):
+        owner.execute("select pg_temp.set_clock(%s)", (now - timedelta(minutes=45 - 10 * number),))
+        owner.execute("select pg_temp.first_purchase(%s)", (account,))

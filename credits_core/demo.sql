@@ -19,7 +19,8 @@ declare
   p         jsonb;
   v_session text := 'cs_test_demo_' || md5(p_account || p_key);
 begin
-  p := credits.create_purchase(p_key, false, p_package, null, 'checkout', p_account);
+  p := credits.create_purchase(p_key, false, p_package, null, 'checkout', p_account,
+                               case when p_key = 'demo-buy-1' and p_account % 3 = 0 then 'WELCOME10' end);
   perform credits.open_purchase((p ->> 'purchase_id')::uuid, v_session);
   if p_paid then
     perform credits.fulfill_purchase(jsonb_build_object(
@@ -106,3 +107,32 @@ begin
       (credits.check_use(v_operation ->> 'operation', v_unit, p_account) ->> 'cost_micros')::numeric / 1000000, 4), v_unit);
   end loop;
 end $$;
+
+-- Terms for invitations, and a campaign that many use; by an administrator of the demo.
+create function pg_temp.set_terms(p_start timestamptz) returns void language plpgsql as $$
+begin
+  perform credits.set_referral_program(true, 5000000, 5000000, 1000, 60, 10, null, 100, null);
+  perform credits.create_campaign('WELCOME10', 'Ten per cent more for new customers', 'bonus_percent', 10, p_start, null, 500, 1, true);
+  perform credits.create_campaign('LAUNCH', 'Launch week', 'discount_percent', 20, p_start, p_start + interval '7 days', 3);
+end $$;
+
+-- Somebody new enters the code of somebody else, as themselves.
+create function pg_temp.invite(p_referrer bigint, p_referee bigint) returns void language plpgsql as $$
+declare
+  v_claims text := current_setting('request.jwt.claims', true);
+  v_code   text;
+  v_step   text[];
+begin
+  foreach v_step slice 1 in array array[array[p_referrer::text, 'code'], array[p_referee::text, 'claim']] loop
+    perform set_config('request.jwt.claims', jsonb_build_object('role', 'authenticated', 'sub', owner_id)::text, true)
+       from credits.accounts where id = v_step[1]::bigint;
+    if v_step[2] = 'code' then v_code := credits.referral() ->> 'code'; else perform credits.claim_referral(v_code); end if;
+  end loop;
+  perform set_config('request.jwt.claims', v_claims, true);
+end $$;
+
+-- The popular package, or else the second one: enough to count for an invitation.
+create function pg_temp.first_purchase(p_account bigint) returns void language sql as $$
+  select pg_temp.buy(p_account, 'demo-first', code, true) from credits.packages
+   where catalog = (select code from credits.catalogs where is_active) and is_offered and price_cents >= 1000 order by position limit 1
+$$;

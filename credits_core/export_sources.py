@@ -9,7 +9,20 @@ from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from credits_core import accounts, analytics, calls, exports, finance, ledger, payments, purchases, statements
+from credits_core import (
+    accounts,
+    analytics,
+    audit,
+    calls,
+    exports,
+    finance,
+    ledger,
+    payments,
+    promotions,
+    purchases,
+    referrals,
+    statements,
+)
 from credits_core.db.port import Database, Identity
 from credits_core.errors import InvalidRequest, NotFound
 from credits_core.export_columns import COLUMNS
@@ -19,7 +32,7 @@ PAGE = 500  # the most a list answers
 ACCOUNTS_A_PAGE = 100
 DAYS_A_PAGE = 31
 UTC = ZoneInfo("UTC")
-TEXTS = ("kind", "status", "search", "number", "month")
+TEXTS = ("kind", "status", "search", "number", "month", "actor")
 MAX_TEXT = 100
 DAYS = 30  # of usage, when no days are asked for
 
@@ -37,6 +50,7 @@ class Asked:
     search: str | None = None
     number: str | None = None
     month: str | None = None
+    actor: str | None = None
     livemode: bool = False
 
     def moments(self) -> dict[str, Any]:
@@ -54,7 +68,7 @@ class Asked:
 
     @classmethod
     def of(cls, query: Mapping[str, str | None], account_id: int | None, *, livemode: bool) -> Asked:
-        """From the texts of a query: from, to (days), time_zone, kind, status, search, number, month. InvalidRequest."""
+        """From the texts of a query: from, to (days), time_zone, kind, status, search, number, month, actor. InvalidRequest."""
         texts = {name: (query.get(name) or "")[:MAX_TEXT] or None for name in TEXTS}
         return cls(
             _zone(query.get("time_zone") or "UTC"),
@@ -243,6 +257,27 @@ def _statement(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
     return statements.lines(statements.statement(db, identity, asked.month, account_id=asked.account_id))
 
 
+def _campaigns(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
+    return every(
+        lambda **page: promotions.campaigns(db, identity, **page), state=asked.status, search=asked.search
+    )
+
+
+def _referrals(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
+    return every(
+        lambda **page: referrals.referrals(db, identity, **page),
+        status=asked.status, account_id=asked.account_id,
+    )  # fmt: skip
+
+
+def _audit(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
+    rows = every(
+        lambda **page: audit.audit(db, identity, **page),
+        actor=asked.actor, action=asked.kind, account_id=asked.account_id, search=asked.search, **asked.moments(),
+    )  # fmt: skip
+    return ({**row, "actor_name": row["who"]["name"], "actor_email": row["who"]["email"]} for row in rows)
+
+
 SOURCES: Mapping[str, Source] = {
     "transactions": Source(COLUMNS["transactions"], _transactions),
     "calls": Source(COLUMNS["calls"], _calls),
@@ -260,4 +295,7 @@ SOURCES: Mapping[str, Source] = {
     ),
     "cohorts": Source(COLUMNS["cohorts"], _by_month(finance.cohorts), for_staff=True),
     "margins": Source(COLUMNS["margins"], _margins, for_staff=True),
+    "campaigns": Source(COLUMNS["campaigns"], _campaigns, for_staff=True),
+    "referrals": Source(COLUMNS["referrals"], _referrals, for_staff=True),
+    "audit": Source(COLUMNS["audit"], _audit, for_staff=True),
 }

@@ -8,7 +8,7 @@ import streamlit as st
 
 from credits_core.auth.person import Person, current_identity
 from credits_core.errors import CreditsError
-from pages.common import session, shell, sign_in, widgets
+from pages.common import flagged, session, shell, sign_in, widgets
 
 HERE = Path(__file__).parent
 # Before the navigation, and a local file: a page's own icon would be fetched from a font host as the favicon.
@@ -29,6 +29,7 @@ PAGES = (
     ("Account", "account/transactions.py", "Transactions", ":material/receipt_long:", session.EVERYBODY),
     ("Billing", "account/auto_reload.py", "Auto-reload", ":material/autorenew:", session.EVERYBODY),
     ("Billing", "account/statements.py", "Statements", ":material/description:", session.EVERYBODY),
+    ("Billing", "account/invite.py", "Invite", ":material/group_add:", session.EVERYBODY),
     ("Settings", "account/api_keys.py", "API keys", ":material/key:", session.EVERYBODY),
     ("", "account/checkout_return.py", "Your purchase", "", session.EVERYBODY),
     (
@@ -46,9 +47,14 @@ PAGES = (
     ("Administration", "admin/catalog.py", "Catalog", ":material/sell:", session.ADMIN),
     ("Administration", "admin/payments.py", "Payments", ":material/credit_card:", session.ADMIN),
     ("Administration", "admin/approvals.py", "Approvals", ":material/approval:", session.ADMIN),
+    ("Administration", "admin/campaigns.py", "Campaigns", ":material/campaign:", session.ADMIN),
+    ("Administration", "admin/flags.py", "Feature flags", ":material/flag:", session.ADMIN),
+    ("Administration", "admin/audit.py", "Audit trail", ":material/history:", session.ADMIN),
     ("Administration", "admin/system.py", "System", ":material/monitor_heart:", session.ADMIN),
     ("Administration", "admin/webhook_inbox.py", "Webhook inbox", ":material/inbox:", session.ADMIN),
 )
+# Pages that are there only for accounts with the flag.
+FLAGGED = {"invite": "invitations"}
 START = {"finance": "finance", "admin": "accounts", "super_admin": "accounts"}
 
 
@@ -67,12 +73,16 @@ def navigation(person: Person | None) -> tuple[st.Page, dict[str, st.Page]]:
     for section, file, title, icon, roles in PAGES:
         name = Path(file).stem
         shown = bool(section) and role in roles
+        if shown and person is not None and name in FLAGGED:
+            shown = flagged.is_on(person, FLAGGED[name])
         page = st.Page(
             file, title=title, icon=icon or None, url_path=name, visibility="visible" if shown else "hidden"
         )
         sections.setdefault(section if shown else "", []).append(page)
         by_name[name] = page
-    return st.navigation(sections, position="sidebar" if person else "hidden"), by_name | {"": by_name[start]}
+    return st.navigation(sections, position="sidebar" if person else "hidden", expanded=True), by_name | {
+        "": by_name[start]
+    }
 
 
 def start_page() -> None:

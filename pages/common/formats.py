@@ -130,6 +130,11 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
 
 
+def decimal_text(value: object) -> str:
+    """A number of the database without needless zeros: `10.0` -> `10`, `12.50` -> `12.5`."""
+    return f"{Decimal(str(value)).normalize():f}"
+
+
 def words(code: str) -> str:
     """A code as a label: `debt_recovery` -> `Debt recovery`."""
     return code.replace("_", " ").capitalize()

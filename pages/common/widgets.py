@@ -54,6 +54,13 @@ STATUS_COLORS: Mapping[str, str] = {
     "refund": WARN,
     "dispute": WARN,
     "extension": BLUE,
+    "rewarded": GOOD,
+    "on": GOOD,
+    "scheduled": BLUE,
+    "off": QUIET,
+    "used_up": QUIET,
+    "held": WARN,
+    "taken_back": BAD,
     "failed": BAD,
     "to settle": WARN,
     "waiting": BLUE,
@@ -80,6 +87,7 @@ STATUS_COLORS: Mapping[str, str] = {
     "won": GOOD,
 }
 STATUS_LABELS: Mapping[str, str] = {
+    "held": "In review",
     "use": "Use",
     "ok": "Going on",
     "low": "Low",

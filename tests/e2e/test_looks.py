@@ -147,6 +147,31 @@ def adjust_much(page: Page) -> None:
     drawn(page, page.get_by_role("button", name="Ask for approval of +12,000.00 credits"))
 
 
+def enter_unknown_code(page: Page) -> None:
+    drawn(page, page.get_by_role("button", name="Enter the code"))
+    page.get_by_role("button", name="Enter the code").click()
+
+
+def open_first(page: Page) -> None:
+    choose_row(page, 0)
+    drawn(page, page.get_by_role("dialog"))
+
+
+def new_campaign(page: Page) -> None:
+    page.get_by_role("button", name="New campaign").click()
+    for label, text in (("Code", "spring"), ("Name", "Spring offer"), ("Per cent", "12.5")):
+        field = page.get_by_role("dialog").get_by_label(label, exact=True)
+        field.fill(text)
+        field.press("Enter")
+    drawn(page, page.get_by_role("button", name="Create SPRING"))
+
+
+def roll_out(page: Page) -> None:
+    drawn(page, page.get_by_role("slider"))
+    page.get_by_role("slider").press("ArrowLeft")
+    drawn(page, page.get_by_role("button", name="Roll out to"))
+
+
 LOOKS = [
     Look("sign_in", "", "auth/sign-in", "Demo people", plain=True),
     Look("sign_in_wrong", "", "auth/sign-in", "Email or password is incorrect.", wrong_password, plain=True,
@@ -222,6 +247,21 @@ LOOKS = [
     Look("approvals_none", "admin", "approvals", "Nothing waits for you"),
     Look("approvals_limits", "super", "approvals?view=Limits", "Change a limit"),
     Look("adjusting_much", "admin", f"accounts?{ADJUSTING}", "another administrator has to approve", adjust_much),
+    Look("invite", "holder", "invite", "Who joined"),
+    Look("invite_code", "finance", "invite?code=ABCDEFGH", "This invitation code is not known", enter_unknown_code),
+    Look("invited", "", "auth/sign-in?ref=ABCDEFGH", "the code ABCDEFGH is entered for you", plain=True),
+    Look("campaigns", "admin", "campaigns", "Codes for buyers and invitations"),
+    Look("campaign", "admin", "campaigns", "Sales with it", open_first),
+    Look("campaign_new", "admin", "campaigns", "SPRING: 12.5% more credits", new_campaign),
+    Look("campaigns_none", "admin", "campaigns?q=nothing", "No campaign matches"),
+    Look("referrals", "admin", "campaigns?part=Referrals", "Export"),
+    Look("referral", "admin", "campaigns?part=Referrals", "Rewards", open_first),
+    Look("referral_terms", "admin", "campaigns?part=Referral terms", "Put these terms in force"),
+    Look("flags", "admin", "flags", "New flag"),
+    Look("flag", "admin", "flags?flag=invitations", "Would reach", roll_out),
+    Look("audit", "admin", "audit?period=All time", "Audit trail"),
+    Look("audit_row", "admin", "audit?period=All time", "As it is stored", open_first),
+    Look("audit_none", "admin", "audit?q=nothing+like+this", "Nothing matches"),
     Look("api_docs", "", "api/docs", "Prepaid Credits", plain=True),
 ]  # fmt: skip
 

@@ -23,6 +23,7 @@ HOLDER_PAGES = (
     "account/checkout_return.py",
     "account/auto_reload.py",
     "account/statements.py",
+    "account/invite.py",
 )
 FINANCE_PAGES = (
     "finance/finance.py",
@@ -32,12 +33,11 @@ ADMIN_PAGES = (
     "admin/accounts.py",
     "admin/payments.py",
     "admin/approvals.py",
+    "admin/campaigns.py",
+    "admin/flags.py",
+    "admin/audit.py",
     "admin/system.py",
     "admin/webhook_inbox.py",
-)
-FINANCE_PAGES = (
-    "finance/finance.py",
-    "finance/reconciliation.py",
 )
 EVERY_PAGE = HOLDER_PAGES + FINANCE_PAGES + ADMIN_PAGES
 MAY_SEE = {
