@@ -89,7 +89,12 @@ def _payment_failed(w: Words) -> Message:
     if w.text("next_attempt_at"):
         lines.append(f"It is tried again after {w.time('next_attempt_at')}.")
     facts = w.facts(("Amount", w.money()), ("Reason", w.text("reason")))
-    return Message(f"Payment of {w.money()} failed", tuple(lines), facts, ("Buy credits", w.page("buy")))
+    again = (
+        ("See what happened", w.page("auto_reload"))
+        if w.detail.get("is_auto_reload")
+        else ("Buy credits", w.page("buy"))
+    )
+    return Message(f"Payment of {w.money()} failed", tuple(lines), facts, again)
 
 
 def _auto_reload_paused(w: Words) -> Message:
@@ -98,7 +103,7 @@ def _auto_reload_paused(w: Words) -> Message:
         "Auto-reload is paused",
         (w.text("reason"), "Nothing is charged until you resume it."),
         w.facts(("Amount", w.money())),
-        ("Confirm the payment", pay) if pay else ("See what happened", w.page("notifications")),
+        ("Confirm the payment", pay) if pay else ("See what happened", w.page("auto_reload")),
     )
 
 

@@ -253,11 +253,12 @@ begin
   end if;
   select * into a from credits.accounts where id = c.account_id;
   v_answer := credits._call_answer(c, a);
-  if v_answer ->> 'status' in ('ending', 'end') then  -- the calling system is told over its webhook, too
+  if v_answer ->> 'status' in ('ending', 'end') then  -- its system is told over the webhook, too; once more after new credits came
     perform credits._tell(c.account_id, 'call_ending', jsonb_strip_nulls(jsonb_build_object(
       'call_id', c.id, 'status', v_answer ->> 'status', 'remaining_seconds', v_answer -> 'remaining_seconds',
       'max_duration_seconds', v_answer -> 'max_duration_seconds', 'to', c.to_number, 'from', c.from_number,
-      'cost_so_far_micros', v_answer -> 'cost_so_far_micros', 'metadata', c.metadata)), concat_ws(' ', c.id, v_answer ->> 'status'));
+      'cost_so_far_micros', v_answer -> 'cost_so_far_micros', 'metadata', c.metadata)), concat_ws(' ', c.id, v_answer ->> 'status',
+        (select max(id) from credits.grants where account_id = c.account_id)));
   end if;
   return v_answer;
 end $$;

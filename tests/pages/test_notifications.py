@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from credits_core import notifications, outbox, outside
+from credits_core import messages, notifications, outbox, outside
 from credits_core.db.port import Identity
 from credits_core.db.psycopg_transport import PsycopgDatabase
 from credits_core.errors import DatabaseUnavailable
 from credits_core.runtime import Runtime
-from tests.pages.conftest import Browser, texts
+from tests.pages.conftest import ROUTER, Browser, texts
 
 FILE = "account/notifications.py"
 PUBLIC = "https://8.8.8.8/hook"
@@ -218,3 +218,13 @@ def test_nobody_sees_other_peoples(
         for part in ("Notices", "Connections", "Deliveries"):
             tab = browser.open(FILE, part=part)
             assert not tab.dataframe and "Danas" not in texts(tab)
+
+
+def test_what_to_do_leads_to_pages_that_there_are(dana: Identity, database: PsycopgDatabase) -> None:
+    """F2: the buttons of e-mails and notices."""
+    pages = {file.stem for file in ROUTER.parent.glob("*/*.py")}
+    kinds = [kind["kind"] for kind in database.call("notice_settings", dana)["kinds"]]
+    for kind in [*kinds, "test", "something_new"]:
+        for detail in ({}, {"is_auto_reload": True}):
+            action = messages.render(kind, detail, base_url="https://x.test").action
+            assert action is None or action[1].removeprefix("https://x.test/") in pages, kind

@@ -162,6 +162,11 @@ def test_a_call_that_must_end_is_told_to_the_calling_system(clock: Clock, anna: 
     assert [item["detail"]["status"] for item in items] == ["end", "ending"]
     assert items[0]["detail"]["metadata"] == {"sid": "CA1"}
     assert anna.call("unread_alerts") == {"unread": 0}
+    give(anna, "0.15")  # it goes on: its end is told again
+    for _ in range(2):
+        again = anna.call("heartbeat", call_id=call["call_id"], at=clock.now + timedelta(seconds=125))
+        assert again["status"] == "ending"
+    assert len(sent(anna)) == 3
 
 
 def test_each_channel_gets_what_is_chosen_for_it(
