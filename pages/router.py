@@ -56,6 +56,13 @@ PAGES = (
 # Pages that are there only for accounts with the flag.
 FLAGGED = {"invite": "invitations"}
 START = {"finance": "finance", "admin": "accounts", "super_admin": "accounts"}
+# What a role works with stands first in its menu.
+ACCOUNT = ("Account", "Billing", "Settings")
+SECTIONS = {
+    "finance": ("Finance", *ACCOUNT),
+    "admin": ("Administration", "Finance", *ACCOUNT),
+    "super_admin": ("Administration", "Finance", *ACCOUNT),
+}
 
 
 def navigation(person: Person | None) -> tuple[st.Page, dict[str, st.Page]]:
@@ -67,7 +74,8 @@ def navigation(person: Person | None) -> tuple[st.Page, dict[str, st.Page]]:
     role = person.role if person else "anonymous"
     start = START.get(role, "overview")
     sections: dict[str, list[st.Page]] = {
-        "": [st.Page(start_page, title="Start", default=True, visibility="hidden")]
+        "": [st.Page(start_page, title="Start", default=True, visibility="hidden")],
+        **{section: [] for section in SECTIONS.get(role, ACCOUNT)},
     }
     by_name: dict[str, st.Page] = {}
     for section, file, title, icon, roles in PAGES:
@@ -83,6 +91,9 @@ def navigation(person: Person | None) -> tuple[st.Page, dict[str, st.Page]]:
     return st.navigation(sections, position="sidebar" if person else "hidden", expanded=True), by_name | {
         "": by_name[start]
     }
+    listed = {section: listed for section, listed in sections.items() if listed}
+    chosen = st.navigation(listed, position="sidebar" if person else "hidden", expanded=True)
+    return chosen, by_name | {"": by_name[start]}
 
 
 def start_page() -> None:

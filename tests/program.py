@@ -26,7 +26,7 @@ def free_port() -> int:
 class Program:
     """One process that serves pages and API from `data_dir`, on a port of its own; without demo data unless asked."""
 
-    def __init__(self, data_dir: Path, *command: str, demo: bool = False) -> None:
+    def __init__(self, data_dir: Path, *command: str, demo: bool = False, **environ: str) -> None:
         self.port = free_port()
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{self.port}"
@@ -36,6 +36,7 @@ class Program:
             "DATA_DIR": str(data_dir),
             "PORT": str(self.port),
             "DEMO": str(int(demo)),
+            **environ,
         }
         self.log = (data_dir / f"log-{self.port}").open("wb")
         started = time.monotonic()

@@ -90,7 +90,8 @@ def _package_text(package: Mapping[str, Any] | None, currency: str, viewer: View
         return ""
     if not package["is_offered"]:
         return "off sale"
-    return f"{viewer.credits(package['credits_micros'])} for {viewer.money(package['price_cents'], currency)}"
+    bonus = f" + {viewer.credits(package['bonus_micros'])}" if package["bonus_micros"] else ""
+    return f"{viewer.credits(package['credits_micros'])}{bonus} for {viewer.money(package['price_cents'], currency)}"
 
 
 def _included(allowances: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ with 1 when a page misses its bound: 1,500 ms ready, 300 ms for a rerun.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -105,8 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     asked.data_dir.mkdir(parents=True, exist_ok=True)
     made(asked.data_dir, asked.events, asked.of_one, asked.accounts)
-    os.environ["CATALOG"] = "ai_services"
-    app = Program(asked.data_dir)
+    app = Program(asked.data_dir, CATALOG="ai_services")
     missed = 0
     try:
         with sync_playwright() as playwright:

@@ -77,7 +77,7 @@ def test_a_package_goes_in_and_out(page: Callable[..., AppTest]) -> None:
     tab.checkbox(key="offered_usd_10").set_value(True)
     tab = press(tab, "Put into the draft")
     drafted = dict(zip(table(tab, "Package")["Package"], table(tab, "Package")["In the draft"], strict=True))
-    assert drafted["$10 package"] == "10.00 for $10.00"
+    assert drafted["$10 package"] == "10.00 + 1.50 for $10.00"
     tab = press(tab, "Take out")
     assert "The draft is empty" in texts(tab)
 
