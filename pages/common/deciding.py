@@ -26,7 +26,8 @@ def title(request: Request, viewer: Viewer) -> str:
     if request["kind"] == "review":
         way = reviewing.WAYS[request["payload"]["decision"]]
         return f"{way}: {viewer.money(request['amount'], request['currency'])} by {whose}"
-    return f"{words(request['kind'])}: {words(str(request['payload'].get('operation', '')))}"
+    what = request["payload"].get("operation") or request["preview"].get("catalog") or ""
+    return f"{words(request['kind'])}: {words(str(what))}"
 
 
 def effect(request: Request, viewer: Viewer) -> list[tuple[str, str]]:
@@ -43,12 +44,29 @@ def effect(request: Request, viewer: Viewer) -> list[tuple[str, str]]:
             ("Price now", _price(preview.get("now"), viewer)),
             ("Price then", _price(preview.get("then"), viewer)),
         ]
+    if request["kind"] == "catalog_release":
+        return _release(request, viewer)
+    if request["kind"] not in ("refund", "review"):
+        return []
     money = viewer.money(request["amount"], request["currency"])
     label = "Paid" if request["kind"] == "review" else "Money back"
     return [
         (label, money),
         ("Credits", viewer.credits(preview["credits_micros"])),
         ("Bonus", viewer.credits(preview["bonus_micros"])),
+    ]
+
+
+def _release(request: Request, viewer: Viewer) -> list[tuple[str, str]]:
+    """What a draft of the catalog changes, by name, and from when on."""
+    starts = request["payload"].get("effective_from")
+    changed = [
+        (words(part), ", ".join(request["preview"].get(part) or ()))
+        for part in ("prices", "packages", "plans")
+    ]
+    return [
+        *((part, names or "As now") for part, names in changed),
+        ("Starts", viewer.time(starts) if starts else "When approved"),
     ]
 
 
@@ -90,6 +108,8 @@ def card(request: Request, viewer: Viewer) -> None:
                     icon=":material/credit_card:",
                     query_params={"payment": request["purchase_id"]},
                 )
+            elif request["kind"] == "catalog_release":
+                st.page_link("admin/catalog.py", label="Catalog", icon=":material/sell:")
             elif request["account_id"]:
                 st.page_link(
                     "admin/accounts.py",

@@ -258,7 +258,11 @@ def test_limits_are_shown_and_changed_by_super_admins(
     browser.sign_in(admin)
     tab = browser.open("admin/approvals.py")
     tab.segmented_control(key="view").set_value("limits").run()
-    assert list(tab.dataframe[0].value["From"]) == ["10,000.00 credits", "Always", "$100.00", "$100.00"]
+    limits = dict(zip(tab.dataframe[0].value["Kind"], tab.dataframe[0].value["From"], strict=True))
+    assert (
+        limits.items()
+        >= {"Adjustment": "10,000.00 credits", "Refund": "$100.00", "Price change": "Always"}.items()
+    )
     assert not [box for box in tab.selectbox if box.key == "limit_kind"]
     browser.sign_in(boss)
     tab = browser.open("admin/approvals.py")
@@ -268,8 +272,8 @@ def test_limits_are_shown_and_changed_by_super_admins(
     tab.text_input(key="limit_reason").set_value("Fewer gifts")
     next(button for button in tab.button if button.label == "Change the limit").click().run()
     assert not tab.exception
-    limits = {one["kind"]: one["amount"] for one in database.call("approval_limits", SERVICE)["items"]}
-    assert limits["adjustment"] == 100_000_000
+    stored = {one["kind"]: one["amount"] for one in database.call("approval_limits", SERVICE)["items"]}
+    assert stored["adjustment"] == 100_000_000
 
 
 def test_the_menu_tells_what_waits(
@@ -292,3 +296,23 @@ def test_the_menu_tells_what_waits(
         browser.sign_in(person)
         tab = browser.start()
         assert ("1 request waits for you" in [link.proto.label for link in tab.get("page_link")]) == waits
+
+
+def test_requests_of_every_kind_are_shown(
+    browser: Browser, admin: Identity, boss: Identity, in_review: dict[str, Any], database: PsycopgDatabase
+) -> None:
+    """I2: a review above its limit, a price, a release of the catalog: what it is, what it does, and a button."""
+    database.call("set_approval_limit", SERVICE, kind="review", amount=100, reason="for a test")
+    decision = {"decision": "credit", "reason": "an older price", "idempotency_key": "r"}
+    database.call("decide_review", admin, purchase_id=in_review["purchase_id"], **decision)
+    change = {"operation": "call", "components": [{"unit": "minute", "price_micros": 200_000}]}
+    database.call("request_price_change", admin, change=change, reason="dearer", idempotency_key="p")
+    browser.sign_in(boss)
+    tab = browser.open("admin/approvals.py")
+    assert not tab.exception
+    shown = texts(tab)
+    assert r"Credit what was paid\: \$5.00 by Dana" in shown and "<dt>Credits</dt><dd>5.00</dd>" in shown
+    assert r"Price change\: Call" in shown and "<dt>Price then</dt><dd>0.20 per minute</dd>" in shown
+    tab = browser.open("admin/payments.py", payment=in_review["purchase_id"])
+    assert "waits for another administrator" in tab.info[0].value
+    assert "review_open" not in [button.key for button in tab.button]
