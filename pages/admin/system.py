@@ -200,7 +200,7 @@ def _checks(status: Mapping[str, Any], viewer: Viewer) -> list[tuple[str, str]]:
     else:
         rows.append(("Ledger check", "not run yet"))
     if books:
-        found = "failed" if books["status"] == "failed" else f"{viewer.count(books['found'])} differences"
+        found = "failed" if books["status"] == "failed" else viewer.many(books["found"], "difference")
         rows += [("Reconciliation", found), ("at", viewer.time(books["finished_at"]))]
     else:
         rows.append(("Reconciliation", "not run yet"))

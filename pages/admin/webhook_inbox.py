@@ -92,7 +92,7 @@ def event_dialog(event_id: str) -> None:
             ("Object", event["object_id"] or "–"),
             (
                 "Received",
-                f"{viewer.time(event['received_at'])} · {viewer.count(event['deliveries'])} deliveries",
+                f"{viewer.time(event['received_at'])} · received {viewer.many(event['deliveries'], 'time')}",
             ),
             ("Outcome", widgets.status_label(event["outcome"])),
         ]

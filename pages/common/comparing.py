@@ -107,7 +107,7 @@ def progress(number: int) -> None:
         if run["status"] == "waiting"
         else STAGES.get(run["stage"], "Working")
     )
-    st.progress(step / len(steps), f"{text} · {viewer.count(read)} objects read so far")
+    st.progress(step / len(steps), f"{text} · {viewer.many(read, 'object')} read so far")
 
 
 def totals(run: Mapping[str, Any], viewer: Viewer) -> None:
@@ -131,7 +131,7 @@ def totals(run: Mapping[str, Any], viewer: Viewer) -> None:
                 f"Charged in {code.upper()}",
                 shown("gross"),
                 None,
-                f"{viewer.count(money['charges'])} charges",
+                viewer.many(money["charges"], "charge"),
             )
             widgets.tile("Stripe's fees", shown("fees"), None, "cards, disputes")
             widgets.tile("Net", shown("net"), None, "after everything")

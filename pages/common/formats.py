@@ -76,6 +76,10 @@ class Viewer:
         number = self.number(f"{Decimal(str(amount)).normalize():f}")
         return f"{number} tokens" if measure == "tokens" else number
 
+    def many(self, number: int, what: str) -> str:
+        """`1 charge`, `1,200 charges`."""
+        return f"{self.count(number)} {what}{'' if number == 1 else 's'}"
+
     def moment(self, text: str | None) -> dt.datetime | None:
         """An ISO 8601 time of the database in the viewer's zone."""
         return dt.datetime.fromisoformat(text).astimezone(self.zone) if text else None

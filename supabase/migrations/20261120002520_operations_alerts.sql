@@ -53,7 +53,7 @@ language sql stable set search_path = '' as $$
    where j.failures >= x.failed_runs and p_jobs ? j.job
      and jsonb_typeof(j.last_outcome -> 'differences') is distinct from 'array'  -- that is told as what it is
   union all
-  select 'ledger_difference', '', format('The ledger check found %s differences. Nothing is repaired by itself: run the check again, and '
+  select 'ledger_difference', '', format('Differences the ledger check found: %s. Nothing is repaired by itself: run the check again, and '
            || 'look at each account it names.', v.n),
          jsonb_build_object('found_at', credits._iso(j.last_finished_at), 'differences', j.last_outcome -> 'differences'), null
     from credits.jobs as j, lateral (select case when jsonb_typeof(j.last_outcome -> 'differences') = 'array'
@@ -92,18 +92,18 @@ language sql stable set search_path = '' as $$
      and d.rate > greatest(coalesce(d.usual_rate, 0) + x.rate_points,
                            least(coalesce(d.usual_rate, 0) * x.usual_times, (coalesce(d.usual_rate, 0) + 1) / 2))
   union all
-  select 'review_queue', '', format('%s payments wait for review: paid, but not matching their purchase. Credit or refund each.', count(*)),
+  select 'review_queue', '', format('Payments in the review queue: %s. They are paid, but do not match their purchase; credit or refund each.', count(*)),
          jsonb_build_object('waiting', count(*), 'oldest', credits._iso(min(p.created_at))), null
     from credits.purchases as p where p.status = 'review' and p.review_decision is null having count(*) > 0
   union all
-  select 'reconciliation_difference', '', format('%s differences between our books and Stripe''s wait on the page Reconciliation.', count(*)),
+  select 'reconciliation_difference', '', format('Differences between our books and Stripe''s: %s. Settle them on the page Reconciliation.', count(*)),
          jsonb_build_object('open', count(*), 'kinds', jsonb_agg(distinct d.kind)), null
     from credits.reconciliation_differences as d where d.status = 'open' having count(*) > 0
 $$;
 
 create function credits._queue_conditions() returns setof credits.condition
 language sql stable set search_path = '' as $$
-  select 'webhook_failures', '', format('%s Stripe events could not be processed. What they told of is polled anyway; look at the page '
+  select 'webhook_failures', '', format('Stripe events that could not be processed: %s. What they told of is polled anyway; look at the page '
            || 'Webhook inbox, and process them again.', count(*)),
          jsonb_build_object('failed', count(*) filter (where e.outcome = 'failed'), 'unfinished', count(*) filter (where e.outcome is null),
                             'oldest', credits._iso(min(e.received_at)), 'last_error', (array_agg(e.error order by e.received_at desc))[1]),
@@ -112,7 +112,7 @@ language sql stable set search_path = '' as $$
    where e.received_at > credits._now() - interval '30 days'
      and (e.outcome = 'failed' or e.outcome is null and e.received_at < credits._now() - x.stuck) having count(*) > 0
   union all
-  select 'outbox_stuck', '', format('%s messages wait to be sent for too long. Look whether the mail server and the job that sends them '
+  select 'outbox_stuck', '', format('Messages that wait to be sent for too long: %s. Look whether the mail server and the job that sends them '
            || 'work.', count(*)),
          jsonb_build_object('waiting', count(*), 'oldest', credits._iso(min(m.queued_at))), null
     from credits.messages as m, credits._operations_rules() as x

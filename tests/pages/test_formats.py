@@ -149,3 +149,12 @@ def test_paging_through_a_whole_result() -> None:
         return {"items": [{"n": place}], "next_cursor": str(place + 1) if place < 3 else None}
 
     assert [row["n"] for row in every(page, kind="use")] == [0, 1, 2, 3]
+
+
+def test_counted_things_agree_with_their_number() -> None:
+    viewer = Viewer(ZoneInfo("UTC"))
+    assert [viewer.many(number, "charge") for number in (0, 1, 1200)] == [
+        "0 charges",
+        "1 charge",
+        "1,200 charges",
+    ]
