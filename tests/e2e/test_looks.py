@@ -251,7 +251,7 @@ LOOKS = [
     Look("invite_code", "finance", "invite?code=ABCDEFGH", "This invitation code is not known", enter_unknown_code),
     Look("invited", "", "auth/sign-in?ref=ABCDEFGH", "the code ABCDEFGH is entered for you", plain=True),
     Look("campaigns", "admin", "campaigns", "Codes for buyers and invitations"),
-    Look("campaign", "admin", "campaigns", "Sales with it", open_first),
+    Look("campaign", "admin", "campaigns", "Switched off, the code is unknown", open_first),
     Look("campaign_new", "admin", "campaigns", "SPRING: 12.5% more credits", new_campaign),
     Look("campaigns_none", "admin", "campaigns?q=nothing", "No campaign matches"),
     Look("referrals", "admin", "campaigns?part=Referrals", "Export"),
