@@ -85,8 +85,9 @@ begin
 end $$;
 
 -- Records the page that Stripe made for it.
-create function credits.open_subscription(p_subscription_id uuid, p_session_id text, p_url text, p_customer_id text) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+create function credits.open_subscription(
+  p_subscription_id uuid, p_session_id text, p_url text default null, p_customer_id text default null
+) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare s credits.subscriptions;
 begin
   perform credits._require('service');

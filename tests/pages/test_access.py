@@ -24,6 +24,7 @@ HOLDER_PAGES = (
     "account/auto_reload.py",
     "account/statements.py",
     "account/invite.py",
+    "account/plan.py",
 )
 FINANCE_PAGES = (
     "finance/finance.py",
