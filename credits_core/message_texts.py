@@ -152,14 +152,12 @@ def _subscription_renewed(w: Words) -> Message:
 def _subscription_payment_failed(w: Words) -> Message:
     pay = w.text("pay_url")
     lines = [
-        f"The payment for {w.text('plan') or 'your plan'} did not go through. Its credits wait until it is paid."
+        f"The payment for {w.text('plan') or 'your plan'} did not go through. New credits come when it is paid."
     ]
     if w.text("next_attempt_at"):
         lines.append(f"It is tried again at {w.time('next_attempt_at')}.")
     action = (
-        ("Pay now", pay)
-        if pay.startswith(("https://", w.base_url))
-        else ("See your account", w.page("overview"))
+        ("Pay now", pay) if pay.startswith(("https://", w.base_url)) else ("See your plan", w.page("plan"))
     )
     return Message("Subscription payment failed", tuple(lines), w.facts(("Amount", w.money())), action)
 
@@ -167,9 +165,11 @@ def _subscription_payment_failed(w: Words) -> Message:
 def _subscription_ended(w: Words) -> Message:
     return Message(
         f"{w.text('plan') or 'Your plan'} has ended",
-        ("No more credits come with it, and nothing more is charged. Credits you have stay yours.",),
+        (
+            "Nothing more is charged. Its unused credits end with the last period that is paid; credits you bought stay yours.",
+        ),
         w.facts(("Ended", w.time("ended_at")), ("Reason", w.text("reason").replace("_", " "))),
-        ("See your account", w.page("overview")),
+        ("See your plan", w.page("plan")),
     )
 
 

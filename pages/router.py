@@ -28,7 +28,7 @@ PAGES = (
     ("Account", "account/usage.py", "Usage", ":material/bar_chart:", session.EVERYBODY),
     ("Account", "account/transactions.py", "Transactions", ":material/receipt_long:", session.EVERYBODY),
     ("Billing", "account/auto_reload.py", "Auto-reload", ":material/autorenew:", session.EVERYBODY),
-    ("Billing", "account/plan.py", "Plan", ":material/autorenew:", session.EVERYBODY),
+    ("Billing", "account/plan.py", "Plan", ":material/card_membership:", session.EVERYBODY),
     ("Billing", "account/statements.py", "Statements", ":material/description:", session.EVERYBODY),
     ("Billing", "account/invite.py", "Invite", ":material/group_add:", session.EVERYBODY),
     ("Settings", "account/api_keys.py", "API keys", ":material/key:", session.EVERYBODY),

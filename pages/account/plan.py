@@ -57,7 +57,7 @@ def offers(viewer: Viewer, found: dict[str, Any]) -> None:
         return
     st.subheader("Compare plans" if running else "Choose a plan", anchor=False)
     comparable = not any(plan["allowances"] for plan in plans)
-    with st.grid("auto", gap="small", min_column_width=230, border=True) as grid:
+    with st.grid(max(2, min(len(plans), 4)), gap="small", min_column_width=230, border=True) as grid:
         for plan in plans:
             with grid.cell():
                 st.markdown(f"**{widgets.plain(plan['name'])}**")
@@ -95,7 +95,7 @@ def payments(viewer: Viewer, found: dict[str, Any]) -> None:
             .credits("Credits", "credits_micros", signed=True)
             .pill("Status", "status")
             .link("Receipt", "receipt_url", "View")
-            .draw(key="plan_payments", alt="Payments of this subscription, the newest first", wide=("Plan", "Status", "Receipt"))
+            .draw(key="plan_payments", alt="Payments of this plan, the newest first", wide=("Paid", "Plan", "Status", "Receipt"))
         )  # fmt: skip
 
 

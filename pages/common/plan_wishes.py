@@ -96,13 +96,13 @@ def _words(
         )
     if action == "keep" or target is None:
         return (
-            f"{current['name']} goes on: {price(viewer, current)} are charged on {ends}, as before. Nothing is paid now.",
+            f"{current['name']} goes on: {price(viewer, current)} is charged on {ends}, as before. Nothing is paid now.",
             "Keep my plan",
             f"{current['name']} goes on.",
         )
     if target["choice"] == "upgrade":
         return (
-            f"{price(viewer, target)} are charged now, to the card of your subscription, and a new {target['interval']} begins "
+            f"{price(viewer, target)} is charged now, to the card of your subscription, and a new {target['interval']} begins "
             f"today with {viewer.credits(target['credits_micros'])} credits. Credits that are left are not lost.",
             f"Pay {price(viewer, target)} now",
             f"You are on {target['name']} now.",

@@ -218,6 +218,12 @@ LOOKS = [
     Look("deliveries", "holder", "notifications?part=Deliveries", "Refresh", open_delivery),
     Look("statements", "holder", "statements", "What moved the balance"),
     Look("statements_quiet", "super", "statements", "Nothing happened in this month"),
+    Look("plan_none", "holder", "plan", "Choose a plan"),
+    Look("plan_subscribed", "finance", "<subscribed>", "What happens next"),
+    Look("plan_begun", "finance", "<back>", "You are subscribed to"),
+    Look("plan_upgrade", "finance", f"<subscribed>?wish={32 * '0'}&do=change&to=monthly_50", "is charged now"),
+    Look("plan_cancel", "finance", f"<subscribed>?wish={32 * '0'}&do=cancel", "nothing is paid back"),
+    Look("plan_ending", "admin", "<ending>", "Keep my plan"),
     Look("refused", "holder", "accounts", "You may not see this page."),
     Look("finance", "finance", "finance", "Heaviest users"),
     Look("reconciliation", "finance", "reconciliation", "How it adds up in USD", reconciled),
@@ -296,7 +302,22 @@ def addresses(app: Program) -> Iterator[Callable[[str], str]]:
 
         desk_ids = desk.prepare(app)
 
+        def subscribed(who: str, *, ends: bool) -> str:
+            """A demo person with a plan; answers the page that they came back from."""
+            with app.api(f"{who}@demo.test") as person:
+                known = person.get("subscription").json()["subscription"]
+                if known is None or known["status"] == "open":
+                    app.pay(person.post("subscription", json={"plan": "monthly_20"}).json()["session_id"])
+                    assert app.command("jobs", "run", "subscriptions").returncode == 0
+                    if ends:
+                        assert person.post("subscription/cancel").status_code == 200
+                return str(person.get("subscription").json()["subscription"]["session_id"])
+
         def filled(address: str) -> str:
+            if address.startswith(("<subscribed>", "<ending>", "<back>")):
+                ends = address.startswith("<ending>")
+                session = subscribed("admin" if ends else "finance", ends=ends)
+                return f"{app.url}/plan{f'?session_id={session}' if address == '<back>' else address.partition('>')[2]}"
             for word, meaning in desk_ids.items():
                 address = address.replace(word, meaning)
             if address.startswith(("<reloading>", "<paused>")):

@@ -149,7 +149,7 @@ def test_an_upgrade_says_what_is_paid_now(
     """First the price, then the click; a second click of the same dialog is the same wish."""
     subscribe(holder)
     tab = browser.open(PAGE).button(key="to_monthly_50").click().run()
-    assert "$50.00 are charged now" in texts(tab).replace("\\", "")
+    assert "$50.00 is charged now" in texts(tab).replace("\\", "")
     assert len(sim.store.find("charge", {})) == 1
     tab.button(key="plan_confirm").click().run()
     assert not tab.exception
