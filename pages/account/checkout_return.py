@@ -58,11 +58,26 @@ STATES = {
         "Payment received, being checked",
         "It does not match the purchase in every detail, so a person looks at it before the credits are added.",
     ),
+    "given_back": (
+        st.info,
+        ":material/undo:",
+        "Your payment goes back",
+        "It did not match the purchase, so no credits were added. The money is on your statement within days.",
+    ),
+    "closed": (
+        st.info,
+        ":material/policy:",
+        "This purchase is closed",
+        "Your payment was looked at and no credits were added. Ask us if you expected them.",
+    ),
 }
+REVIEWED = {"refund": "given_back", "close": "closed"}  # how a review ended without credits
 
 
 def show(purchase: dict[str, Any], viewer: Viewer) -> None:
     status = "open" if purchase["status"] == "created" else purchase["status"]
+    if status == "failed":
+        status = REVIEWED.get(purchase["review_decision"] or "", status)
     banner, icon, title, text = STATES[status]
     if status == "failed" and purchase.get("failure_reason"):
         text = f"{widgets.plain(purchase['failure_reason'])} {text}"

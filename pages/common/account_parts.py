@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import streamlit as st
+
 from credits_core import analytics, calls, ledger, purchases
 from credits_core.auth.person import Person
 from pages.common import adjusting, paging, session, tables, widgets
@@ -104,7 +106,7 @@ def purchases_part(person: Person, viewer: Viewer, account_id: int) -> None:
             "No purchases yet", "Purchases of this account appear here, also those that were not paid."
         )
         return
-    (
+    picked = (
         tables.Table(answer["items"], viewer)
         .time("Date", "created_at")
         .text("Package", "package_name")
@@ -117,9 +119,14 @@ def purchases_part(person: Person, viewer: Viewer, account_id: int) -> None:
             key=f"account_purchases_{account_id}",
             alt="Purchases of this account",
             wide=("Credits", "Bonus", "Note"),
+            on_select="rerun",
+            selection_mode="single-row",
         )
     )
     paging.toolbar(answer["next_cursor"], key="account_purchases")
+    if picked.selection.rows and not adjusting.pending_key():
+        chosen = answer["items"][picked.selection.rows[0]]["purchase_id"]
+        st.switch_page("admin/payments.py", query_params={"payment": chosen})
 
 
 PARTS = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from credits_core import fulfillment
 from credits_core.db.port import SERVICE, Identity
 from credits_core.db.psycopg_transport import PsycopgDatabase
 
@@ -316,3 +317,26 @@ def test_requests_of_every_kind_are_shown(
     tab = browser.open("admin/payments.py", payment=in_review["purchase_id"])
     assert "waits for another administrator" in tab.info[0].value
     assert "review_open" not in [button.key for button in tab.button]
+
+
+@pytest.mark.parametrize(
+    ("decision", "says"), [("refund", "Your payment goes back"), ("close", "This purchase is closed")]
+)
+def test_the_holder_reads_how_a_review_ended(
+    browser: Browser,
+    admin: Identity,
+    dana: Identity,
+    in_review: dict[str, Any],
+    database: PsycopgDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    decision: str,
+    says: str,
+) -> None:
+    """A3: never "nothing was charged" for a payment that was made."""
+    arguments = {"decision": decision, "reason": "an older price", "idempotency_key": "r"}
+    database.call("decide_review", admin, purchase_id=in_review["purchase_id"], **arguments)
+    ended = database.call("purchase_status", dana, session_id=in_review["session_id"])
+    monkeypatch.setattr(fulfillment, "fulfill", lambda *_: ended)  # Stripe's answer changes nothing any more
+    browser.sign_in(dana)
+    shown = texts(browser.open("account/checkout_return.py", session_id=in_review["session_id"]))
+    assert says in shown and "Nothing was charged" not in shown
