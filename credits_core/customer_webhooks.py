@@ -23,9 +23,12 @@ def new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-def payload(kind: str, created_at: str, data: Mapping[str, Any]) -> bytes:
-    """The body: `type`, `timestamp` (of what happened) and `data`. The same in every attempt."""
-    body = {"type": f"credits.{kind}", "timestamp": created_at, "data": dict(data)}
+def payload(message: Mapping[str, Any]) -> bytes:
+    """The body: `type`, `timestamp` (of what happened) and `data` with its `account_id`. The same in every attempt.
+
+    `message`: kind, created_at, account_id and detail of a row of the outbox."""
+    data = {"account_id": message["account_id"], **message["detail"]}
+    body = {"type": f"credits.{message['kind']}", "timestamp": message["created_at"], "data": data}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 

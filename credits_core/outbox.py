@@ -136,7 +136,7 @@ def _webhook(runtime: Runtime, item: Item) -> Result:
     settings = runtime.settings
     allow_private = settings.webhook_allow_private
     sealed = [item["sealed"], *([item["old_sealed"]] if item["old_sealed"] else [])]
-    body = customer_webhooks.payload(item["kind"], item["created_at"], item["detail"])
+    body = customer_webhooks.payload(item)
     headers = customer_webhooks.headers(item["message_id"], body, [runtime.seal.open(one) for one in sealed])
     url = outside.check_form(
         item["address"], allow_http=not settings.stripe_live, allow_private=allow_private

@@ -102,7 +102,7 @@ def delivery_dialog(message_id: str) -> None:
         facts.append(("Next attempt", viewer.time(found["next_at"])))
     widgets.facts(facts)
     if found["channel"] == "webhook":
-        body = customer_webhooks.payload(found["kind"], found["created_at"], found["detail"])
+        body = customer_webhooks.payload(found)
         st.code(json.dumps(json.loads(body), indent=2, ensure_ascii=False), language="json", wrap_lines=True)
     else:
         with st.container(border=True):

@@ -43,6 +43,7 @@ class Inbox:
     mails: list[EmailMessage] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
     answer: str | None = None
+    arrived: threading.Event = field(default_factory=threading.Event)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.answer:
@@ -52,6 +53,7 @@ class Inbox:
         assert isinstance(parsed, EmailMessage)
         self.raw.append(envelope.content)
         self.mails.append(parsed)
+        self.arrived.set()
         return "250 Message accepted"
 
 
@@ -77,6 +79,7 @@ class Receiver:
     location: str | None = None
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     hold: threading.Event | None = None
+    arrived: threading.Event = field(default_factory=threading.Event)
 
     @property
     def ids(self) -> list[str]:
@@ -91,6 +94,7 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             told.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            told.arrived.set()
             if told.hold:
                 told.hold.wait(20)
             self.send_response(told.status)

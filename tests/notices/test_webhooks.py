@@ -50,6 +50,7 @@ def test_a_webhook_arrives_signed(
     event = Webhook(hook["secret"]).verify(body, headers)
     assert event["type"] == "credits.purchase_credited"
     assert event["data"]["credits_micros"] == 20_000_000
+    assert event["data"]["account_id"] == anna.account_id
     assert headers["webhook-id"] == anna.call("deliveries")["items"][0]["message_id"]
     for other in ("whsec_" + "A" * 44, hook["secret"][:-4] + "AAA="):
         with pytest.raises(WebhookVerificationError):
