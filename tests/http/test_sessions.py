@@ -241,3 +241,11 @@ def test_on_supabase_a_session_outlives_its_access_token(
     after = current_identity(dict(people.cookies))
     assert after is not None and after.identity.token != before.identity.token
     assert people.get("/api/credits/balance").json()["available"] == "0.00"
+
+
+def test_the_end_of_the_program_gives_back_the_connections_to_supabase(on_supabase: Runtime) -> None:
+    """L2: of its data and of Supabase Auth."""
+    provider, db = on_supabase.identity_provider, on_supabase.db
+    assert isinstance(provider, SupabaseAuth) and isinstance(db, SupabaseDatabase)
+    on_supabase.close()
+    assert provider._connections.is_closed and db._connections.is_closed

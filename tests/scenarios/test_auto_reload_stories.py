@@ -157,6 +157,43 @@ def test_an_outage_is_no_decline_and_ends_in_one_charge(
     assert (owner.intents, owner.charges, owner.buyer.available) == (1, ["succeeded"], micros("550"))
 
 
+def test_an_outage_that_outlasts_the_need_charges_nothing(world: World, owner: Owner) -> None:
+    """Hours later the owner has bought by hand: what was begun is settled, and the card is left alone."""
+    world.control("fail-next", kind="500", count=50, path="payment_intents")
+    assert work(world)["waiting"] == 1
+    world.control("fail-next", kind="500", count=0)
+    owner.buyer.buy("small")
+    world.later(7200)
+    assert ten_workers(world) == ["refused"]
+    last = owner.state["attempts"][0]
+    assert (last["status"], owner.charges, owner.intents) == ("not_needed", [], 0)
+    assert "Nothing was charged" in last["outcome"] and owner.state["next_status"] == "idle"
+    owner.buyer.use(480)
+    assert ten_workers(world) == ["charged"]
+    assert owner.charges == ["succeeded"]
+
+
+def test_a_confirmation_that_fails_can_be_tried_again_or_left(world: World, owner: Owner) -> None:
+    """The bank's page says no: nothing is charged, the link stays. Resuming cancels that payment before a new one is made."""
+    owner.card_becomes(ASKS)
+    work(world)
+    payment = owner.state["pay_url"].rpartition("=")[2]
+    url = auto_reload.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
+    world.client.post(url, data={"outcome": "fail"})
+    back = fulfillment.fulfill(world, owner.buyer.identity, payment)
+    assert back["status"] == "failed" and back["failure_reason"]
+    assert owner.state["pay_url"] is not None
+    again = auto_reload.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
+    assert "/challenge/" in again
+    owner.card_becomes(CARD)
+    resumed = owner.buyer.post("auto-reload/switch", {"action": "resume"})
+    assert (resumed["state"], resumed["pay_url"], resumed["next_status"]) == ("on", None, "due")
+    (canceled,) = world.at_stripe("payment_intent", id=payment)
+    assert canceled["status"] == "canceled"
+    assert ten_workers(world) == ["charged"]
+    assert (owner.charges.count("succeeded"), owner.buyer.available) == (1, micros("550"))
+
+
 @pytest.mark.parametrize("meanwhile", ["nothing", "the poll", "the key is forgotten"])
 def test_a_worker_killed_after_the_charge(
     world: World, owner: Owner, meanwhile: str, monkeypatch: pytest.MonkeyPatch
