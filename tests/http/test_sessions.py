@@ -25,6 +25,7 @@ from credits_core.db.embedded import EmbeddedServer
 from credits_core.db.port import Identity
 from credits_core.db.psycopg_transport import PsycopgDatabase
 from credits_core.db.supabase_auth import SupabaseAuth
+from credits_core.db.supabase_transport import SupabaseDatabase
 from credits_core.errors import DatabaseUnavailable, NotSignedIn
 from credits_core.http import site
 from credits_core.runtime import Runtime, make_runtime, set_runtime
