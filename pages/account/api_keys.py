@@ -9,10 +9,11 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from credits_core import api_keys
+from credits_core import api_keys, limits
 from credits_core.auth.person import Person
 from credits_core.errors import CreditsError
 from credits_core.runtime import get_runtime
+from credits_core.units import parse_credits
 from pages.common import limits_card, session, tables, widgets
 from pages.common.formats import Viewer
 
@@ -84,13 +85,24 @@ def form(person: Person, request: str) -> dict[str, Any] | None:
     expires = st.segmented_control(
         "Expires", list(EXPIRES), default="Never", required=True, key="key_expires"
     )
+    with st.container(horizontal=True):
+        caps = {
+            period: st.text_input(f"Cap {words}", placeholder="No cap", max_chars=20, key=f"key_cap_{period}")
+            for period, words in limits_card.PERIODS.items()
+        }
     ready = bool(name and name.strip() and scopes)
     pressed = st.button("Make key", type="primary", width="stretch", key="key_make", disabled=not ready)
     if not ready:
         st.caption("Give it a name and at least one thing it may do.")
     if not pressed or not name:
         return None
-    return make(person, request, name.strip(), scopes, EXPIRES[expires or "Never"])
+    wanted = {
+        period: parse_credits(text) for period, text in caps.items() if text and text.strip()
+    }  # before there is a key
+    made = make(person, request, name.strip(), scopes, EXPIRES[expires or "Never"])
+    for period, cap in wanted.items():
+        limits.set_cap(session.database(), person.identity, period, cap, api_key_id=made["api_key_id"])
+    return made
 
 
 def make(person: Person, request: str, name: str, scopes: list[Any], days: int | None) -> dict[str, Any]:
@@ -152,7 +164,19 @@ def revoke_dialog(key: dict[str, Any]) -> None:
         st.rerun()
 
 
-def key_table(rows: list[dict[str, Any]], viewer: Viewer) -> dict[str, Any] | None:
+def cap_texts(rows: list[dict[str, Any]], person: Person, viewer: Viewer) -> list[str]:
+    """For each key what it may spend: `5.00 a day, 50.00 a month`."""
+    found = limits.limits(session.database(), person.identity)["caps"]
+    caps: dict[int, list[str]] = {row["api_key_id"]: [] for row in rows}
+    for cap in found:
+        if cap["api_key_id"] in caps:
+            caps[cap["api_key_id"]].append(
+                f"{viewer.credits(cap['cap_micros'])} {limits_card.PERIODS[cap['period']]}"
+            )
+    return [", ".join(caps[row["api_key_id"]]) or "No cap" for row in rows]
+
+
+def key_table(rows: list[dict[str, Any]], person: Person, viewer: Viewer) -> dict[str, Any] | None:
     """The keys; answers the one that is ticked."""
     picked = (
         tables.Table(rows, viewer)
@@ -160,6 +184,7 @@ def key_table(rows: list[dict[str, Any]], viewer: Viewer) -> dict[str, Any] | No
         .texts("Key", [f"{row['prefix']}…" for row in rows])
         .pill("Status", "status")
         .texts("May", [", ".join(row["scopes"]) for row in rows])
+        .texts("Cap", cap_texts(rows, person, viewer))
         .texts(
             "Last used",
             [viewer.time(row["last_used_at"]) if row["last_used_at"] else "Never" for row in rows],
@@ -169,7 +194,7 @@ def key_table(rows: list[dict[str, Any]], viewer: Viewer) -> dict[str, Any] | No
         .draw(
             key=f"keys_{st.session_state.get('keys_shown', 0)}",
             alt="API keys, the newest first",
-            wide=("Key", "May", "Expires", "Made"),
+            wide=("Key", "May", "Cap", "Expires", "Made"),
             on_select="rerun",
             selection_mode="single-row",
         )
@@ -213,7 +238,7 @@ def page(person: Person, viewer: Viewer) -> None:
             )
             st.code(curl("YOUR_KEY"), language=None, wrap_lines=True)
     else:
-        picked = key_table(rows, viewer)
+        picked = key_table(rows, person, viewer)
         if picked:
             key_card(picked)
         else:

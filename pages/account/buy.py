@@ -96,6 +96,9 @@ def custom_amount(custom: dict[str, Any], currency: str) -> None:
     smallest, largest = (viewer.money(custom[end], currency) for end in ("min_cents", "max_cents"))
     with widgets.card("Another amount") as toolbar:
         toolbar().caption(widgets.plain(f"{smallest} to {largest}"))
+        for step in custom["volume_steps"]:
+            least = viewer.money(step["min_cents"], currency)
+            st.caption(f":material/redeem: {step['bonus_percent']}% bonus from {widgets.plain(least)} on")
         left, right = st.columns([1, 1], vertical_alignment="bottom")
         scale = 10 ** currencies.decimals(currency)
         units = left.number_input(

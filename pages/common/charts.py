@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from pages.common import session
 from pages.common.formats import plotted, plotted_money
 
 _CONFIG = {"displayModeBar": False, "responsive": True}
@@ -257,4 +258,6 @@ def ranked_bars(
 
 def draw(figure: go.Figure, *, alt: str, key: str) -> None:
     """`alt` says what the chart shows, for people who do not see it."""
+    group, point = session.viewer().separators
+    figure.update_layout(separators=point + group)
     st.plotly_chart(figure, theme=None, config=_CONFIG, key=key, alt=alt)

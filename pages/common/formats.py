@@ -6,6 +6,7 @@ Text written here follows the viewer's language and time zone. Cells of tables a
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from zoneinfo import ZoneInfo
@@ -20,6 +21,10 @@ _SEPARATORS = {
         ("fr", "nb", "no", "sv", "fi", "pl", "cs", "sk", "uk", "ru", "bg", "hu"), ("\u202f", ",")
     ),
 }
+
+# Languages that write a currency's sign behind the amount: 10,50 €.
+_SIGN_BEHIND = frozenset("de es it fr nb no sv fi da pl cs sk uk ru bg hu el".split())
+_SIGNED = re.compile(r"(-?)([^\d\s-]+)([\d.,]+)")
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Viewer:
 
     def money(self, minor_units: int, currency: str) -> str:
         """A price from its smallest unit: `(1050, "usd")` -> `$10.50`, `(500, "jpy")` -> `¥500`."""
-        return self._separated(currencies.format_money(minor_units, currency))
+        return self._money(currencies.format_money(minor_units, currency))
 
     def unit_price(self, minor_units: str, currency: str) -> str:
         """A price of one thing, decimal text in the smallest unit: `("4.5455", "usd")` -> `$0.045455`."""
@@ -62,7 +67,7 @@ class Viewer:
         exact = Decimal(minor_units).scaleb(-places).normalize()
         digits = max(places, -int(exact.as_tuple().exponent))
         pattern = currencies.format_money(0, currency)  # where the currency's sign stands
-        return self._separated(pattern.replace(f"{0:.{places}f}", f"{exact:,.{digits}f}"))
+        return self._money(pattern.replace(f"{0:.{places}f}", f"{exact:,.{digits}f}"))
 
     def count(self, number: int) -> str:
         return self.number(str(number))
@@ -109,9 +114,20 @@ class Viewer:
     def today(self) -> dt.date:
         return dt.datetime.now(self.zone).date()
 
+    @property
+    def separators(self) -> tuple[str, str]:
+        """What the viewer's language puts between thousands and before decimals."""
+        return _SEPARATORS.get(self.language, (",", "."))
+
+    def _money(self, text: str) -> str:
+        """English money as the viewer's language writes it: `-$1,234.50` -> `-1.234,50 $`."""
+        if self.language in _SIGN_BEHIND and (found := _SIGNED.fullmatch(text)):
+            text = f"{found[1]}{found[3]}\N{NO-BREAK SPACE}{found[2]}"
+        return self._separated(text)
+
     def _separated(self, text: str) -> str:
         """English digits with the separators of the viewer's language."""
-        group, point = _SEPARATORS.get(self.language, (",", "."))
+        group, point = self.separators
         return text.translate({ord(","): group, ord("."): point})
 
 

@@ -69,14 +69,20 @@ class Table:
             [None if value is None else plotted(value) for value in values],
             st.column_config.NumberColumn(
                 label,
-                format=f"%{'+' if signed else ''},.{_places(values) if places is None else places}f",
+                **self._decimals(_places(values) if places is None else places, "+" if signed else ""),
                 **options,
             ),
         )
 
+    def _decimals(self, places: int, plus: str) -> dict[str, Any]:
+        """How a column writes numbers: in the browser's language where that differs from English; `step` says the decimals."""
+        if self._viewer.separators == (",", "."):
+            return {"format": f"%{plus},.{places}f"}
+        return {"format": "localized", "step": 10**-places}
+
     def cost_bar(self, label: str, field: str, *, places: int | None = None) -> Table:
-        """Credits with a bar against the largest of the shown rows (on a phone the number alone)."""
-        if self._viewer.phone:
+        """Credits with a bar against the largest of the shown rows (the number alone on a phone, and in other languages)."""
+        if self._viewer.phone or self._viewer.separators != (",", "."):
             return self.credits(label, field, places=places)
         values = [row.get(field) or 0 for row in self._rows]
         return self._add(
@@ -98,7 +104,11 @@ class Table:
 
     def count(self, label: str, field: str) -> Table:
         return self._add(
-            label, [row.get(field) for row in self._rows], st.column_config.NumberColumn(label, format="%,d")
+            label,
+            [row.get(field) for row in self._rows],
+            st.column_config.NumberColumn(
+                label, format="%,d" if self._viewer.separators == (",", ".") else "localized"
+            ),
         )
 
     def percent(self, label: str, field: str) -> Table:

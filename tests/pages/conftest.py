@@ -99,21 +99,31 @@ class Browser:
     def use_a_phone(self) -> None:
         self._monkeypatch.setattr(session, "user_agent", lambda: "Mozilla/5.0 (iPhone) Mobile/15E148")
 
-    def start(self, address: str = "", *, zone: str = "UTC", theme: str = "light", **query: str) -> AppTest:
+    def start(
+        self,
+        address: str = "",
+        *,
+        zone: str = "UTC",
+        theme: str = "light",
+        locale: str = "en-US",
+        **query: str,
+    ) -> AppTest:
         """The first request of a new tab: the main script, at an address."""
         tab = AppTest.from_file(str(ROUTER), default_timeout=60)
         tab.context = {
             "timezone": zone,
-            "locale": "en-US",
+            "locale": locale,
             "theme": theme,
             "url": f"http://127.0.0.1:8501/{address}",
         }
         tab.query_params.update(query)
         return tab.run()
 
-    def open(self, file: str, *, zone: str = "UTC", theme: str = "light", **query: str) -> AppTest:
+    def open(
+        self, file: str, *, zone: str = "UTC", theme: str = "light", locale: str = "en-US", **query: str
+    ) -> AppTest:
         """A page by its file, such as `account/buy.py`."""
-        tab = self.start(zone=zone, theme=theme)
+        tab = self.start(zone=zone, theme=theme, locale=locale)
         tab.switch_page(file)
         tab.query_params.clear()
         tab.query_params.update(query)

@@ -55,6 +55,39 @@ def test_money_in_minor_units(amount: int, currency: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("amount", "currency", "german", "japanese"),
+    [
+        (1050, "usd", "10,50\xa0$", "$10.50"),
+        (-123_450, "eur", "-1.234,50\xa0€", "-€1,234.50"),
+        (500_000, "jpy", "500.000\xa0¥", "¥500,000"),
+        (1234, "kwd", "1,234 KWD", "1.234 KWD"),
+    ],
+)
+def test_money_in_other_languages(amount: int, currency: str, german: str, japanese: str) -> None:
+    """A15: the sign stands where the language puts it; a currency without decimals has none anywhere."""
+    assert GERMAN.money(amount, currency) == german
+    assert Viewer(ZoneInfo("Asia/Tokyo"), "ja").money(amount, currency) == japanese
+
+
+def test_unit_prices_in_other_languages() -> None:
+    assert GERMAN.unit_price("8.1818", "usd") == "0,081818\xa0$"
+    assert Viewer(ZoneInfo("Asia/Tokyo"), "ja").unit_price("2.5000", "jpy") == "¥2.5"
+
+
+@pytest.mark.parametrize(
+    ("amount", "measure", "text"),
+    [
+        (90, "seconds", "01:30"),
+        (1500, "tokens", "1.500 tokens"),
+        (2_500_000, "bytes", "2,5 MB"),
+        (7, "count", "7"),
+    ],
+)
+def test_quantities_in_their_measure(amount: float, measure: str, text: str) -> None:
+    assert GERMAN.quantity(amount, measure) == text
+
+
+@pytest.mark.parametrize(
     ("minor", "currency", "text"),
     [
         ("100.0000", "usd", "$1.00"),

@@ -99,6 +99,11 @@ def test_a_key_is_shown_once_and_works(browser: Browser, holder: Identity, datab
     assert tab.button(key="key_make").disabled
     tab.text_input(key="key_name").set_value("Phone system").run()
     tab.checkbox(key="scope_use").check().run()
+    tab.text_input(key="key_cap_day").set_value("a lot").run()
+    tab.button(key="key_make").click().run()
+    assert tab.error
+    assert not database.call("api_keys", holder)["items"]
+    tab.text_input(key="key_cap_day").set_value("2.50").run()
     tab.button(key="key_make").click().run()
     key = next(code.value for code in tab.code if code.value.startswith("ck_test_"))
     assert key in tab.code[-1].value or any(key in code.value and "curl" in code.value for code in tab.code)
@@ -108,6 +113,7 @@ def test_a_key_is_shown_once_and_works(browser: Browser, holder: Identity, datab
     again = browser.open(KEYS)
     assert key not in "".join(code.value for code in again.code) + texts(again)
     assert list(again.dataframe[0].value["Name"]) == ["Phone system"]
+    assert list(again.dataframe[0].value["Cap"]) == ["2.50 a day"]
 
 
 def test_the_same_request_again_makes_no_second_key(
@@ -143,6 +149,14 @@ def test_revoking_asks_first(browser: Browser, holder: Identity, database: Psyco
     assert list(tab.dataframe[0].value["Status"]) == [["Revoked"]]
 
 
+def test_a_german_reads_german_numbers(browser: Browser, holder: Identity) -> None:
+    """G4: money, credits and tables; the browser writes the cells in its own language."""
+    tab = browser.open("account/buy.py", locale="de-DE")
+    assert "Buy for 20,00\xa0$" in "".join(html.body for html in tab.html)
+    tab = browser.open(USAGE, locale="de-DE")
+    assert {metric.label: metric.value for metric in tab.metric}["Credits used"] == "0,45"
+
+
 def test_the_overview_has_a_date_with_a_range_and_the_record(browser: Browser, holder: Identity) -> None:
     """G6"""
     tab = browser.open("account/overview.py")
@@ -164,6 +178,15 @@ def test_alerts_are_told_until_they_are_read(
     database.call("use", holder, operation="call", quantity=60 * 100, idempotency_key="long")
     service("detect_alerts")
     tab = browser.open("account/overview.py")
-    assert "The balance fell below" in texts(tab)
+    assert "Alerts" in [heading.value for heading in tab.subheader]
     tab.button(key="alerts_read").click().run()
-    assert "The balance fell below" not in texts(tab)
+    assert "Alerts" not in [heading.value for heading in tab.subheader]
+
+
+def test_volume_steps_are_said_before_anybody_pays(
+    browser: Browser, holder: Identity, owner_sql: Callable[..., Any]
+) -> None:
+    """A14"""
+    assert "bonus from" not in texts(browser.open("account/buy.py"))
+    owner_sql("""update credits.catalogs set volume_steps = '[{"min_cents": 20000, "bonus_percent": 5}]'""")
+    assert "5% bonus from \\$200.00 on" in texts(browser.open("account/buy.py"))
