@@ -186,6 +186,8 @@ LOOKS = [
          lambda page: enter_card(page, CHALLENGED_CARD), plain=True),
     Look("purchase_credited", "holder", "checkout_return?session_id=<paid>", "New balance"),
     Look("purchase_open", "holder", "checkout_return?session_id=<open>", "Continue to payment"),
+    Look("purchase_processing", "holder", "checkout_return?session_id=<processing>", "Payment is being confirmed"),
+    Look("purchase_failed", "holder", "checkout_return?session_id=<failed>", "insufficient funds"),
     Look("purchase_none", "holder", "checkout_return", "No purchase to show"),
     Look("receipt", "holder", "<receipt>", "Amount paid", plain=True),
     Look("calls", "holder", "calls", "Export"),
@@ -285,6 +287,20 @@ def addresses(app: Program) -> Iterator[Callable[[str], str]]:
         app.pay(paid["session_id"])
         receipt = api.get("success", params={"session_id": paid["session_id"]}).json()["receipt_url"]
 
+        def by_bank(outcome: str) -> str:
+            """A purchase by a debit that is on its way, or came back."""
+            session_id = checkout()["session_id"]
+            control = f"{app.url}/sim/control"
+            paying = httpx.post(
+                f"{control}/sessions/{session_id}/pay", json={"card": "000222222227"}, timeout=30
+            )
+            assert paying.status_code == 200, paying.text
+            if outcome == "failed":
+                intent = paying.json()["payment_intent"]
+                bank = f"{control}/payment_intents/{intent}/settle"
+                assert httpx.post(bank, json={"outcome": "fail"}, timeout=30).status_code == 200
+            return session_id
+
         def reloading(who: str, card: str) -> None:
             """Auto-reload of a demo person whose card works or does not: the work that is due has been done."""
             with app.api(f"{who}@demo.test") as person:
@@ -320,6 +336,9 @@ def addresses(app: Program) -> Iterator[Callable[[str], str]]:
                 return f"{app.url}/plan{f'?session_id={session}' if address == '<back>' else address.partition('>')[2]}"
             for word, meaning in desk_ids.items():
                 address = address.replace(word, meaning)
+            for outcome in ("processing", "failed"):
+                if f"<{outcome}>" in address:
+                    return f"{app.url}/{address.replace(f'<{outcome}>', by_bank(outcome))}"
             if address.startswith(("<reloading>", "<paused>")):
                 person, card = (
                     ("finance", "4242424242424242") if "<reloading>" in address else ("admin", ASKING_CARD)
