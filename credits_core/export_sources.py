@@ -17,9 +17,11 @@ from credits_core import (
     exports,
     finance,
     ledger,
+    operations,
     payments,
     promotions,
     purchases,
+    reconcile,
     referrals,
     statements,
 )
@@ -253,6 +255,19 @@ def _payments(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
     )  # fmt: skip
 
 
+def _stripe_events(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
+    return every(
+        lambda **page: operations.stripe_events(db, identity, **page),
+        type=asked.kind, outcome=asked.status, search=asked.search,
+    )  # fmt: skip
+
+
+def _differences(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
+    return every(
+        lambda **page: reconcile.differences(db, identity, **page), status=asked.status, kind=asked.kind
+    )
+
+
 def _statement(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
     return statements.lines(statements.statement(db, identity, asked.month, account_id=asked.account_id))
 
@@ -298,4 +313,6 @@ SOURCES: Mapping[str, Source] = {
     "campaigns": Source(COLUMNS["campaigns"], _campaigns, for_staff=True),
     "referrals": Source(COLUMNS["referrals"], _referrals, for_staff=True),
     "audit": Source(COLUMNS["audit"], _audit, for_staff=True),
+    "stripe_events": Source(COLUMNS["stripe_events"], _stripe_events, for_staff=True),
+    "differences": Source(COLUMNS["differences"], _differences, for_staff=True),
 }

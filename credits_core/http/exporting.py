@@ -22,7 +22,8 @@ What = Annotated[
     Path(
         pattern=r"^[a-z_]{1,40}$",
         examples=["transactions"],
-        description="transactions, calls, purchases, usage, statement; for staff accounts, sales, usage_by_day, usage_by_account.",
+        description="transactions, calls, purchases, usage, statement; for staff accounts, sales, usage_by_day, usage_by_account,"
+        " stripe_events, differences.",
     ),
 ]
 First = Annotated[date | None, Query(alias="from", description="First day.")]

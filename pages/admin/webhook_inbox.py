@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from credits_core import fulfillment, operations
-from credits_core.auth.person import Person
 from credits_core.runtime import get_runtime
 from pages.common import exports, paging, session, shell, tables, widgets
 
@@ -16,17 +14,6 @@ session.guard(session.ADMIN)
 
 EVENT = "event"
 OUTCOMES = ("processed", "ignored", "failed", "waiting")
-COLUMNS = (
-    "event_id",
-    "type",
-    "object_id",
-    "livemode",
-    "received_at",
-    "deliveries",
-    "outcome",
-    "error",
-    "processed_at",
-)
 _DONE, _CLOSED = "event_done", "events_closed"
 
 
@@ -67,12 +54,6 @@ def filters() -> dict[str, Any]:
         "type": (kind or "").strip() or None,
         "search": (search or "").strip() or None,
     }
-
-
-def export(person: Person) -> Iterable[Mapping[str, Any]]:
-    return paging.every(
-        lambda **page: operations.stripe_events(session.database(), person.identity, **page), **chosen
-    )
 
 
 def _closed() -> None:
@@ -122,7 +103,8 @@ chosen = filters()
 with toolbar:
     if shell.is_test_mode():
         st.badge("Test events", icon=":material/science:", color="orange")
-    exports.csv_button("Download CSV", "stripe_events.csv", COLUMNS, session.later(export), key="export")
+    filtered = {"status": chosen["outcome"], "kind": chosen["type"], "search": chosen["search"]}
+    exports.menu("stripe_events", viewer, key="export", **filtered)
 place = paging.cursor(f"events {chosen}")
 answer = operations.stripe_events(
     session.database(), person.identity, **chosen, limit=paging.PAGE, cursor=place

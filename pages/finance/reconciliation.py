@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from credits_core import reconcile
-from credits_core.auth.person import Person
 from pages.common import comparing, differences, exports, paging, session, shell, tables, widgets
 
 session.guard(session.FINANCE)
 
-COLUMNS = (
-    "difference_id",
-    "status",
-    "kind",
-    "object_id",
-    "purchase_id",
-    "account_id",
-    "payment_intent_id",
-    "currency",
-    "expected_cents",
-    "found_cents",
-    "expected",
-    "found",
-    "explanation",
-    "occurred_at",
-    "reconciliation_id",
-    "last_seen_in",
-    "decided_by",
-    "decided_at",
-    "reason",
-)
 STATES = {"open": "to settle", "repaired": "repaired", "accepted": "accepted"}
 
 
@@ -50,16 +27,8 @@ def show_differences() -> None:
             bind="query-params",
         )
 
-        def export(person: Person) -> Iterable[Mapping[str, Any]]:
-            return paging.every(
-                lambda **page: reconcile.differences(session.database(), person.identity, **page),
-                status=status,
-            )
-
         with toolbar():
-            exports.csv_button(
-                "CSV", "differences.csv", COLUMNS, session.later(export), key="differences_csv"
-            )
+            exports.menu("differences", viewer, key="differences_export", status=status)
         place = paging.cursor(f"differences {status}")
         answer = reconcile.differences(
             session.database(), person.identity, status=status, limit=paging.PAGE, cursor=place
