@@ -43,6 +43,8 @@ create table credits.reconciliation_items (
   by_payment        boolean not null default false, -- found by its payment, not only by what the metadata says
   primary key (reconciliation_id, kind, id)
 );
+create unique index reconciliation_items_by_payment on credits.reconciliation_items (reconciliation_id, kind, payment_intent_id, id);
+create unique index reconciliation_items_by_purchase on credits.reconciliation_items (reconciliation_id, kind, purchase_id, id);
 
 create table credits.stripe_entries (
   id           text primary key,
@@ -290,14 +292,21 @@ begin
   ) as wanted));
 end $$;
 
--- Which purchase each object belongs to: by its payment, else by what its metadata says.
+-- Which purchase each object belongs to: by its payment, else by what its metadata says. The planner has to know how much was read:
+-- minutes become seconds.
 create function credits._match_items(r credits.reconciliations) returns void
-language sql set search_path = '' as $$
-  update credits.reconciliation_items as i set purchase_id = p.id, by_payment = p.payment_intent_id is not distinct from i.payment_intent_id
+language plpgsql set search_path = '' as $$
+begin
+  analyze credits.reconciliation_items;
+  update credits.reconciliation_items as i set purchase_id = p.id, by_payment = true
     from credits.purchases as p
-   where i.reconciliation_id = r.id and i.purchase_id is null
-     and p.id = coalesce((select id from credits.purchases where payment_intent_id = i.payment_intent_id), credits._uuid(i.purchase_ref))
-$$;
+   where i.reconciliation_id = r.id and i.purchase_id is null and p.payment_intent_id = i.payment_intent_id;
+  update credits.reconciliation_items as i set purchase_id = p.id
+    from (select x.kind, x.id, credits._uuid(x.purchase_ref) as ref from credits.reconciliation_items as x
+           where x.reconciliation_id = r.id and x.purchase_id is null and x.purchase_ref is not null) as x
+    join credits.purchases as p on p.id = x.ref
+   where i.reconciliation_id = r.id and (i.kind, i.id) = (x.kind, x.id);
+end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function credits._reconciliation_json(credits.reconciliations) to authenticated, service_role;
