@@ -17,13 +17,17 @@ from credits_core.http.reading import Whose
 
 router = APIRouter(prefix="/credits", tags=["Exports"])
 
+
+def _names(*, for_staff: bool) -> str:
+    return ", ".join(what for what, source in export_sources.SOURCES.items() if source.for_staff is for_staff)
+
+
 What = Annotated[
     str,
     Path(
         pattern=r"^[a-z_]{1,40}$",
         examples=["transactions"],
-        description="transactions, calls, purchases, usage, statement; for staff accounts, sales, usage_by_day, usage_by_account,"
-        " stripe_events, differences.",
+        description=f"For everybody {_names(for_staff=False)}; for staff {_names(for_staff=True)}.",
     ),
 ]
 First = Annotated[date | None, Query(alias="from", description="First day.")]
