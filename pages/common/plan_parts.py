@@ -138,16 +138,24 @@ def ahead(viewer: Viewer, current: dict[str, Any], ask: Ask) -> None:
             st.button("Keep my plan", type="primary", key="keep", on_click=ask, args=("keep", ""))
             return
         coming = current["next"] or current
-        money = widgets.plain(viewer.money(current["renewal_cents"], current["currency"]))
         kept = (
             f"{viewer.credits(stays)} of what is left stay" if stays else "unused credits of this plan expire"
         )
-        st.markdown(
-            f"- On **{ends}** your card is charged **{money}**.\n"
-            f"- **{viewer.credits(coming['credits_micros'])} credits** come; {kept}.\n"
-            f"- You can cancel whenever you like: the plan then ends on {ends}, nothing more is charged, and "
-            "credits you bought stay."
-        )
+        brings = f"**{viewer.credits(coming['credits_micros'])} credits** come; {kept}"
+        if current["pay_url"]:
+            st.markdown(
+                f"- As soon as the payment is made, {brings}.\n"
+                f"- Without it, what is left can be used until **{day(viewer, current['usable_until'])}** and comes back when it "
+                "is paid.\n"
+                "- When no attempt succeeds, the plan ends and nothing more is charged; credits you bought stay."
+            )
+        else:
+            money = widgets.plain(viewer.money(current["renewal_cents"], current["currency"]))
+            st.markdown(
+                f"- On **{ends}** your card is charged **{money}**.\n- {brings}.\n"
+                f"- You can cancel whenever you like: the plan then ends on {ends}, nothing more is charged, and "
+                "credits you bought stay."
+            )
         with st.container(horizontal=True):
             widgets.post_form("/auth/portal", {}, "Manage cards and invoices", primary=False)
             st.button("Cancel plan", type="tertiary", key="cancel", on_click=ask, args=("cancel", ""))

@@ -9,6 +9,11 @@ language sql set search_path = '' as $$
     from credits.subscription_prices as k where k.price_id = s.price_id
 $$;
 
+-- How long credits outlive their period while its renewal is being collected: Stripe charges an hour after the period's end, and a
+-- card that fails at first must not stop calls at once. Paid later, what expired meanwhile comes back.
+create function credits._renewal_grace() returns interval
+language sql immutable set search_path = '' as $$ select interval '3 days' $$;
+
 -- What is left now of the credits that a subscription granted.
 create function credits._left_of_subscription(p_subscription_id uuid) returns bigint
 language sql stable set search_path = '' as $$
@@ -27,7 +32,8 @@ language sql stable set search_path = '' as $$
     'renewal_cents', case when s.status in ('active', 'past_due') and not s.cancel_at_period_end
                           then coalesce(n.price_cents, s.price_cents) end,
     'period_start', credits._iso(s.period_start), 'period_end', credits._iso(s.period_end),
-    'paid_until', credits._iso(s.paid_until), 'cancel_at_period_end', s.cancel_at_period_end,
+    'paid_until', credits._iso(s.paid_until), 'usable_until', credits._iso(s.paid_until + credits._renewal_grace()),
+    'cancel_at_period_end', s.cancel_at_period_end,
     'left_micros', l.left_micros,
     'stays_micros', least(l.left_micros, coalesce(case when n.price_id is null then k.rollover_cap_micros
                                                        else n.rollover_cap_micros end, 0)),
@@ -202,7 +208,7 @@ end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits._left_of_subscription(uuid), credits._subscription_json(credits.subscriptions),
+  credits._renewal_grace(), credits._left_of_subscription(uuid), credits._subscription_json(credits.subscriptions),
   credits._change_terms(credits.subscriptions, credits.subscription_prices),
   credits.create_subscription(text, boolean, text, text), credits.request_subscription_change(text, boolean, text, text)
 to authenticated, service_role;

@@ -1,11 +1,6 @@
 -- What Stripe says of subscriptions and their invoices: read again from Stripe each time, taken in under the row's lock. Any
 -- number of times, in any order; each paid invoice is credited once.
 
--- How long credits outlive their period while its renewal is being collected: Stripe charges an hour after the period's end, and a
--- card that fails at first must not stop calls at once. Paid later, what expired meanwhile comes back.
-create function credits._renewal_grace() returns interval
-language sql immutable set search_path = '' as $$ select interval '3 days' $$;
-
 create function credits._subscription_of(p_stripe_id text, p_metadata jsonb, p_livemode boolean) returns credits.subscriptions
 language plpgsql set search_path = '' as $$
 declare s credits.subscriptions;

@@ -31,7 +31,7 @@ SIGNED_IN = """
     portal_customer sales statement statements usage_by_account
     _posted_before _statement_month _statement_movements _statement_payments
     create_subscription request_subscription_change subscription
-    _change_terms _choice _left_of_subscription _subscription_json
+    _change_terms _choice _left_of_subscription _renewal_grace _subscription_json
     auto_reload_preview
     _account _allowance _allowance_left _anchored _api_key_id _bigint _bucket _call_answer
     _attempt_of_message_json _message_json
@@ -72,7 +72,7 @@ SERVICE_ALONE = """
 """
 NOBODY = """
     _begin_month _close_subscription _end_of_grant _invoice_as_session _invoice_mismatch _invoice_waits _keep_of_grant
-    _load_subscription_plans _period_paid _renewal_grace _request_json _roll_over _subscription_changed
+    _load_subscription_plans _period_paid _request_json _roll_over _subscription_changed
     _subscription_mismatch _subscription_of _switch_allowances _tell_changes
     _acting_for _add_price _api_key_json _apply_code _approve_refund _check_refund _claw_back _converge_dispute
     _converge_refund _dispute_is_short _draw_purchase _follow_redemption _open_attempt _pause_reload _purchase_terms _recover_debt
