@@ -6,7 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from pages.common import forecast_card, widgets
+from credits_core import auto_reload
+from pages.common import forecast_card, session, widgets
 from pages.common.formats import Viewer, plotted
 
 LEVELS = {"new": st.info, "low": st.warning, "empty": st.error, "debt": st.error}
@@ -100,15 +101,21 @@ def banner(overview: dict[str, Any], viewer: Viewer) -> None:
     level = overview["level"]
     if level == "ok":
         return
+    person = session.guard(session.EVERYBODY)
+    reload = auto_reload.state(session.database(), person.identity)["state"]
+    ahead = "Auto-reload buys more by itself." if reload == "on" else "Calls stop when credits reach zero."
     text = {
         "new": "**Welcome.** Buy your first credits to make calls and use services.",
         "debt": f"**You owe {viewer.credits(overview['balance']['debt_micros'])} credits.** The next purchase settles it first.",
         "empty": "**There are no credits left.** Calls and services stop until you buy credits.",
-        "low": f"**Your credits cover {_covered(overview, viewer)}.** Calls stop when credits reach zero.",
+        "low": f"**Your credits cover {_covered(overview, viewer)}.** {ahead}",
     }[level]
     with st.container(key="low_balance", horizontal=True, vertical_alignment="center"):
         LEVELS[level](text, icon=":material/notifications_active:", width="stretch")
         st.page_link("account/buy.py", label="Buy credits", icon=":material/add_card:")
+        if level != "new" and reload != "on":
+            label = "Set up auto-reload" if reload == "off" else "Auto-reload is paused"
+            st.page_link("account/auto_reload.py", label=label, icon=":material/autorenew:")
 
 
 def _covered(overview: dict[str, Any], viewer: Viewer) -> str:

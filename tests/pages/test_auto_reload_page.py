@@ -217,3 +217,15 @@ def test_when_stripe_does_not_answer_the_rest_of_the_page_is_there(owner: Owner)
     tab = owner.open()
     assert tab.error and "What happens next" in [each.value for each in tab.subheader]
     assert "$21.50" in said(tab)
+
+
+def test_the_overview_leads_here_while_the_balance_is_low(owner: Owner, service: Callable[..., Any]) -> None:
+    """G4: with auto-reload on, nothing is about to stop."""
+    owner.runtime.db.call("use", owner.person, operation="call", quantity=1200, idempotency_key="much")
+    tab = owner.browser.open("account/overview.py")
+    assert not tab.exception
+    assert "Calls stop when credits reach zero." in said(tab)
+    owner.save_card()
+    owner.agree()
+    tab = owner.browser.open("account/overview.py")
+    assert "Auto-reload buys more by itself." in said(tab) and "Calls stop" not in said(tab)
