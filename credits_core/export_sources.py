@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -34,6 +35,7 @@ PAGE = 500  # the most a list answers
 ACCOUNTS_A_PAGE = 100
 DAYS_A_PAGE = 31
 UTC = ZoneInfo("UTC")
+MONTH = re.compile(r"\d{4}-\d{2}", re.ASCII)
 TEXTS = ("kind", "status", "search", "number", "month", "actor")
 MAX_TEXT = 100
 DAYS = 30  # of usage, when no days are asked for
@@ -139,7 +141,7 @@ def file_name(what: str, format: Format, asked: Asked) -> str:
     parts = [what.replace("_", "-")]
     if asked.account_id is not None:
         parts.append(f"account-{asked.account_id}")
-    if asked.month is not None:
+    if asked.month is not None and MONTH.fullmatch(asked.month):  # SQL says what is wrong with others
         parts.append(asked.month)
     parts += [day.isoformat() for day in (asked.first,) if day]
     parts += [f"to-{day.isoformat()}" for day in (asked.last,) if day]

@@ -133,6 +133,18 @@ def test_an_unknown_file_names_the_known_ones(holder: Api, browser: TestClient) 
         assert answer.status_code in (404, 422) and "There is no file" in answer.text, address
 
 
+@pytest.mark.parametrize(
+    "month", ['x"; filename="evil.exe', "a\r\nSet-Cookie: a=b", "../../etc/passwd", "２０２６-11"]
+)
+def test_nothing_that_was_sent_gets_into_the_files_name(holder: Api, browser: TestClient, month: str) -> None:
+    """K3: names are made of names, numbers and dates alone."""
+    named = 'attachment; filename="transactions.csv"'
+    assert holder.get("exports/transactions", month=month[:7]).headers["content-disposition"] == named
+    sign_in(browser, HOLDER)
+    answer = browser.get("/auth/export/transactions", params={"month": month, "kind": month, "search": month})
+    assert answer.headers["content-disposition"] == named
+
+
 def test_days_are_cut_by_the_zone_asked_for(holder: Api, give: Callable[..., Any]) -> None:
     give("1.00")
     today = rows_of(holder.get("exports/transactions"))[0]["created_at"][:10]
