@@ -107,7 +107,11 @@ def roll_out(flag: dict[str, Any]) -> None:
             ("Would reach", f"{viewer.count(reach['then'])} of {total} accounts"),
         ]
     )
-    st.caption("A higher per cent only adds accounts: nobody loses what they have.")
+    st.caption(
+        "A higher per cent only adds accounts: nobody loses what they have."
+        if percent >= flag["percent"]
+        else "A lower per cent takes it from the accounts that got it last."
+    )
     changed = (on, percent) != (flag["on"], flag["percent"])
     label = f"Roll out to {viewer.count(reach['then'])} accounts" if on else "Switch off for everybody"
     if st.button(label if changed else "Roll out", type="primary", key="roll_out", disabled=not changed):

@@ -150,10 +150,13 @@ def _form(viewer: Viewer, offer: dict[str, Any]) -> dict[str, Any] | None:
     left, right = st.columns(2)
     code = left.text_input("Code", placeholder="SPRING", max_chars=40, key="new_code").strip().upper()
     name = right.text_input("Name", placeholder="Spring offer", max_chars=200, key="new_name").strip()
+    left, right = st.columns(2)
     kind = left.selectbox("What it gives", list(KINDS), format_func=KINDS.get, key="new_kind")
     amount = right.text_input(_unit(kind, offer), placeholder="For example 10", key="new_amount")
+    left, right = st.columns(2)
     first = left.date_input("First day", value=viewer.today(), key="new_first")
     last = right.date_input("Last day", value=None, key="new_last", help="Empty: without an end.")
+    left, right = st.columns(2)
     each = left.number_input("Times per account", 1, 1_000_000, 1, key="new_each")
     total = right.number_input("Times in all", 1, None, None, key="new_total", placeholder="No limit")
     packages = st.multiselect(

@@ -134,6 +134,7 @@ def _form(program: dict[str, Any]) -> dict[str, Any]:
     one, two = st.columns(2)
     referrer = _amount(one, "Credits for who invites", program["referrer_micros"], "terms_referrer")
     referee = _amount(two, "Credits for who joins", program["referee_micros"], "terms_referee")
+    one, two = st.columns(2)  # row by row, so that a phone keeps the order
     smallest = _amount(
         one,
         f"Smallest first purchase in {currency.upper()}",
