@@ -13,6 +13,7 @@ from credits_core import reversals, subscribing, subscriptions
 from credits_core.db.port import SERVICE
 from credits_core.errors import Conflict, CreditsError, NotFound, StripeUnavailable
 from tests.scenarios.conftest import CARD, Buyer, World, micros, new_key
+from tests.scenarios.test_reconciliation import check, found
 
 DAY = 86_400
 MONTH = 31 * DAY + 3_700  # a month at most, and the hour after which Stripe collects a renewal
@@ -413,3 +414,14 @@ def test_a_random_life_of_a_subscription(world: World, elapse: Callable[..., Non
         assert {row["invoice_id"] for row in rows} == paid
         assert {row["status"] for row in rows} == {"credited"}
         assert len(rows) == len(paid)
+
+
+def test_reconciliation_knows_the_payments_of_invoices(world: World, anna: Buyer, admin: Buyer) -> None:
+    """H5: a first period and an upgrade are charges at Stripe and purchases here; nothing differs."""
+    subscribe(anna, "pro")
+    change(anna, "team")
+    body = {"purchase_id": anna.get("subscription")["payments"][1]["purchase_id"], "reason": "asked for it"}
+    admin.post("admin/refunds", body | {"idempotency_key": new_key()})
+    world.send_refunds()
+    assert check(world)["status"] == "finished"
+    assert found(world) == []
