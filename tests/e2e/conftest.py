@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.e2e.addresses import Addresses
 from tests.e2e.screens import ARTIFACTS, DESKTOP, Screen, sign_in_quickly
 from tests.program import Program
 
@@ -45,6 +46,13 @@ def app(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
     program = Program(tmp_path_factory.mktemp("data"), demo=getattr(request.module, "DEMO", False))
     yield program
     program.close()
+
+
+@pytest.fixture(scope="module")
+def addresses(app: Program) -> Iterator[Addresses]:
+    filling = Addresses(app)
+    yield filling
+    filling.close()
 
 
 @pytest.fixture(scope="module")

@@ -33,18 +33,24 @@ def _change_price(app: Program, session: str, price_cents: int) -> None:
         )
 
 
-def prepare(app: Program) -> dict[str, str]:
-    """Ids by the words that stand for them in addresses."""
-    payment = bought(app, "usd_20")
-    review = bought(app, "usd_10", paid_cents=2000)
+def refunded(app: Program) -> str:
+    """A payment of which a part is refunded: its purchase."""
+    payment = bought(app, "usd_20")["purchase_id"]
     with app.api("admin@demo.test") as admin:
-        body = {"purchase_id": payment["purchase_id"], "amount_cents": 500, "reason": "One call too many"}
+        body = {"purchase_id": payment, "amount_cents": 500, "reason": "One call too many"}
         assert admin.post("admin/refunds", json=body).status_code == 200
+    return str(payment)
+
+
+def in_review(app: Program) -> str:
+    """A payment that does not match its purchase: the purchase."""
+    return str(bought(app, "usd_10", paid_cents=2000)["purchase_id"])
+
+
+def waiting(app: Program) -> str:
+    """A gift that another administrator has to approve: its request."""
+    with app.api("admin@demo.test") as admin:
         gift = {"account": "holder@demo.test", "amount": "12000", "reason": "Credits of the old contract"}
         asked = admin.post("admin/adjust", json=gift)
         assert asked.status_code == 202
-    return {
-        "<payment>": payment["purchase_id"],
-        "<review>": review["purchase_id"],
-        "<approval>": asked.json()["approval_id"],
-    }
+    return str(asked.json()["approval_id"])

@@ -82,7 +82,10 @@ def test_rows_are_found_by_who_what_whom_and_when(
 
     assert found() == ["set_price", "by mistake", "birthday", "goodwill", "load_catalog"]
     assert found(account_id=anna.account_id) == ["by mistake", "goodwill"]
-    assert found(actor=str(admin.identity.claims["email"])[:9]) == ["birthday", "goodwill"]
+    assert found(actor=str(admin.identity.claims["email"]).partition("@")[0] + "@") == [
+        "birthday",
+        "goodwill",
+    ]
     assert found(actor=str(other.identity.claims["sub"])) == ["by mistake"]
     assert found(actor="system") == ["set_price", "load_catalog"]
     assert found(action="adjust", **{"from": first + timedelta(minutes=30)}) == ["by mistake", "birthday"]

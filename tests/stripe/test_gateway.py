@@ -35,7 +35,7 @@ def test_what_sql_gets_is_the_contract(gateway: StripeGateway) -> None:
     assert set(state.as_sql()) == {
         "session_id", "purchase_id", "status", "payment_status", "mode", "currency", "amount_subtotal",
         "amount_total", "amount_tax", "amount_discount", "price_id", "payment_intent_id", "customer_id",
-        "receipt_url", "livemode", "card_fingerprint",
+        "receipt_url", "invoice_url", "invoice_pdf_url", "terms_url", "failure", "livemode", "card_fingerprint",
     }  # fmt: skip
 
 
