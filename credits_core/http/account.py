@@ -58,7 +58,7 @@ def read_settings(caller: Called, account: Whose = None) -> JSONResponse:
 
 @router.post("/account/settings", response_model=answers.Settings)
 def settings(caller: Called, body: bodies.AccountSettings) -> JSONResponse:
-    """Change the time zone, the levels of the low-balance alert, and (administrators) billing day and catalog."""
+    """Change the time zone, the levels of the low-balance alert, and (administrators) the billing day."""
     changed = limits.set_account_settings(
         caller.db,
         caller.identity,

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import Field, model_validator
 from starlette.responses import JSONResponse
 
 from credits_core import approvals
 from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
 from credits_core.http.fields import Code, Key, KeyHeader, Text, Time, idempotency_key, with_key
-from credits_core.http.models import Answer, Body
+from credits_core.http.models import Answer, Body, ForAccount
 from credits_core.http.reading import Cursor, Limit
 from credits_core.http.shapes import answer
 
@@ -38,10 +38,11 @@ class NewLimit(Body):
 
 
 class PriceChange(Body):
-    """A new price that a second person has to approve."""
+    """A new price that a second person has to approve: of an operation, or the prices of another catalog for one account."""
 
-    operation: Code = Field(examples=["call"])
-    components: list[dict[str, Any]] = Field(
+    operation: Code | None = Field(default=None, examples=["call"])
+    components: list[dict[str, Any]] | None = Field(
+        default=None,
         min_length=1,
         max_length=10,
         examples=[[{"unit": "minute", "price_micros": 200_000, "initial": 60, "following": 60}]],
@@ -49,8 +50,26 @@ class PriceChange(Body):
     rounding: Literal["half_up", "half_even", "up", "down"] = "half_up"
     effective_from: Time | None = None
     minimum_charge_micros: int = Field(default=0, ge=0, strict=True)
+    account: ForAccount = None
+    catalog: Code | None = Field(
+        default=None, description="With `account`: whose prices it pays from then on."
+    )
     reason: Text = Field(min_length=1, examples=["The provider raised its price"])
     idempotency_key: Key | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> PriceChange:
+        if {"operation", "components"} <= self.model_fields_set and not {
+            "account",
+            "catalog",
+        } & self.model_fields_set:
+            return self
+        if {"account", "catalog"} <= self.model_fields_set and not {
+            "operation",
+            "components",
+        } & self.model_fields_set:
+            return self
+        raise ValueError("give operation and components, or account and catalog.")
 
 
 class Approval(Answer):
@@ -110,7 +129,10 @@ def set_limit(caller: Called, body: NewLimit) -> JSONResponse:
 def price_change(caller: Called, body: PriceChange, key: KeyHeader = None) -> JSONResponse:
     """Ask for a new price. It is checked at once, waits for another administrator, and starts when it is approved or later."""
     key = idempotency_key(key, body.idempotency_key)
-    change = body.model_dump(mode="json", exclude={"reason", "idempotency_key"}, exclude_none=True)
+    if body.catalog is not None:
+        change: dict[str, Any] = {"account_id": caller.account_id(body.account), "catalog": body.catalog}
+    else:
+        change = body.model_dump(mode="json", exclude={"reason", "idempotency_key"}, exclude_none=True)
     asked = approvals.request_price_change(caller.db, caller.identity, change, body.reason, key)
     return answer(with_key(asked, key))
 

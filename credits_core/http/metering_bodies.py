@@ -51,7 +51,10 @@ class AccountSettings(Body):
     anchor_day: Annotated[int, Field(ge=1, le=31)] | None = Field(
         default=None, description="Day of the month on which allowances begin anew. For administrators."
     )
-    catalog: Code | None = Field(default=None, description="Prices of its own. For administrators.")
+    catalog: Code | None = Field(
+        default=None,
+        description="Prices of its own. For the operator's programs; administrators ask for a price change.",
+    )
     account: ForAccount = None
     idempotency_key: SameAnswer = None
 

@@ -26,6 +26,8 @@ def title(request: Request, viewer: Viewer) -> str:
     if request["kind"] == "review":
         way = reviewing.WAYS[request["payload"]["decision"]]
         return f"{way}: {viewer.money(request['amount'], request['currency'])} by {whose}"
+    if request["kind"] == "price_change" and "catalog" in request["payload"]:
+        return f"Prices of {words(request['payload']['catalog'])} for {whose}"
     what = request["payload"].get("operation") or request["preview"].get("catalog") or ""
     return f"{words(request['kind'])}: {words(str(what))}"
 
@@ -71,6 +73,9 @@ def _release(request: Request, viewer: Viewer) -> list[tuple[str, str]]:
 
 
 def _price(components: Any, viewer: Viewer) -> str:
+    """A price in its parts, or the name of the catalog it is taken from."""
+    if isinstance(components, str):
+        return f"As in {words(components)}"
     parts = [
         f"{viewer.credits(part['price_micros'])} per {words(part['unit']).lower()}"
         for part in components or ()

@@ -165,19 +165,30 @@ exception when sqlstate 'LC001' then  -- not LC000: a handler for a code that en
   return v_current.id;
 end $$;
 
--- A new price for an operation of the active catalog, from now or a later date on. What was charged before never changes.
--- Security definer: only functions write prices.
+-- A new price for an operation of the active catalog, from now or a later date on. What was charged before never changes. Nobody
+-- changes alone what customers pay: people ask for a price change, or release a draft of the catalog; this is for programs and for
+-- what was approved. Security definer: only functions write prices.
 create function credits.set_price(
   p_operation text, p_components jsonb, p_rounding text default 'half_up',
   p_effective_from timestamptz default null, p_minimum_charge_micros bigint default 0
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
+begin
+  perform credits._require('service', 'super_admin', 'admin');
+  if credits._needs_approval('price_change', 1) then
+    perform credits._raise('LC403', 'A second person approves a new price: put it into the draft of the catalog, or ask for a price change.');
+  end if;
+  return credits._change_price(p_operation, p_components, p_rounding, p_effective_from, p_minimum_charge_micros);
+end $$;
+
+create function credits._change_price(
+  p_operation text, p_components jsonb, p_rounding text, p_effective_from timestamptz, p_minimum_charge_micros bigint
+) returns jsonb language plpgsql set search_path = '' as $$
 declare
   v_catalog text;
   v_op      smallint;
   v_id      int;
   v_from    timestamptz := coalesce(p_effective_from, credits._now());
 begin
-  perform credits._require('service', 'super_admin', 'admin');
   select code into v_catalog from credits.catalogs where is_active;
   select id into v_op from credits.operations where code = p_operation;
   if v_op is null then

@@ -315,6 +315,8 @@ begin
     perform credits._raise('LC400', 'At most 10 levels of warning, each above 0; being out of credits is told always.');
   elsif (p_anchor_day is not null or p_catalog is not null) and credits._role() not in ('service', 'admin', 'super_admin') then
     perform credits._raise('LC403', 'Only an administrator changes the billing day or the prices of an account.');
+  elsif p_catalog is not null and credits._needs_approval('price_change', 1) then
+    perform credits._raise('LC403', 'A second person approves other prices for an account: ask for a price change with its catalog.');
   elsif p_catalog is not null and not exists (select from credits.catalogs where code = p_catalog) then
     perform credits._raise('LC404', format('There is no catalog “%s”.', left(p_catalog, 80)));
   end if;

@@ -183,27 +183,50 @@ begin
   return a;
 end $$;
 
--- Prices: the caller gives the arguments of set_price. It is tried (and undone) when it is asked for, so that what waits is sound.
+-- Prices: the caller gives the arguments of set_price, or an account and the catalog whose prices it shall have. It is tried (and
+-- undone) when it is asked for, so that what waits is sound.
 create function credits._do_price_change(a credits.approvals) returns credits.approvals
 language plpgsql set search_path = '' as $$
 begin
-  if nullif(a.preview -> 'price_id', 'null') is distinct from credits._latest_price(a.payload ->> 'operation') then
+  if a.preview - 'then' <> credits._price_before(a.payload) then
     perform credits._raise('LC409', 'The price has changed since this was asked for; reject it, and ask anew.');
+  elsif a.account_id is not null then
+    a.result := credits._use_catalog(a.account_id, a.payload ->> 'catalog');
+  else
+    a.result := credits._change_price(a.payload ->> 'operation', a.payload -> 'components', coalesce(a.payload ->> 'rounding', 'half_up'),
+                                      (a.payload ->> 'effective_from')::timestamptz, coalesce((a.payload ->> 'minimum_charge_micros')::bigint, 0));
   end if;
-  a.result := credits.set_price(a.payload ->> 'operation', a.payload -> 'components', coalesce(a.payload ->> 'rounding', 'half_up'),
-                                (a.payload ->> 'effective_from')::timestamptz, coalesce((a.payload ->> 'minimum_charge_micros')::bigint, 0));
   a.status := 'done';
   return a;
 end $$;
 
-create function credits._latest_price(p_operation text) returns jsonb
+-- What is paid now, as a request remembers it: the latest price of an operation, or the catalog of an account.
+create function credits._price_before(p_change jsonb) returns jsonb
 language sql stable set search_path = '' as $$
-  select to_jsonb(max(p.id)) from credits.prices as p join credits.operations as o on o.id = p.operation_id
-    join credits.catalogs as c on c.code = p.catalog and c.is_active where o.code = p_operation
+  select case when p_change ? 'catalog' then jsonb_build_object('now', coalesce(
+    (select catalog from credits.account_settings where account_id = (p_change ->> 'account_id')::bigint),
+    (select code from credits.catalogs where is_active)))
+  else (select jsonb_build_object('price_id', max(p.id), 'now', credits._components(max(p.id)))
+          from credits.prices as p join credits.operations as o on o.id = p.operation_id
+          join credits.catalogs as c on c.code = p.catalog and c.is_active where o.code = p_change ->> 'operation') end
 $$;
 
+-- Gives an account the prices of another catalog.
+create function credits._use_catalog(p_account_id bigint, p_catalog text) returns jsonb
+language plpgsql set search_path = '' as $$
+begin
+  if not exists (select from credits.catalogs where code = p_catalog) then
+    perform credits._raise('LC404', format('There is no catalog “%s”.', left(p_catalog, 80)));
+  end if;
+  insert into credits.account_settings (account_id, catalog) values (p_account_id, p_catalog)
+  on conflict (account_id) do update set catalog = excluded.catalog;
+  perform credits._audit('set_account_settings', p_account_id, jsonb_build_object('catalog', p_catalog));
+  return jsonb_build_object('components', p_catalog);
+end $$;
+
 -- Asks for a new price: p_change as the arguments of set_price {operation, components, rounding, effective_from,
--- minimum_charge_micros}. Security definer, as all below that write: only functions write requests.
+-- minimum_charge_micros}, or {account_id, catalog} for the prices of one account. Security definer, as all below that write: only
+-- functions write requests.
 create function credits.request_price_change(p_change jsonb, p_reason text, p_idempotency_key text) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -217,8 +240,11 @@ begin
   r.idempotency_key := p_idempotency_key;
   r.reason := p_reason;
   r.payload := jsonb_strip_nulls(coalesce(p_change, '{}'));
-  r.preview := jsonb_build_object('price_id', credits._latest_price(p_change ->> 'operation'), 'now', (
-    select credits._components((credits._latest_price(p_change ->> 'operation') #>> '{}')::int)));
+  if r.payload ? 'catalog' then
+    r.account_id := credits._account(credits._bigint(r.payload ->> 'account_id'), 'admin');
+    r.payload := r.payload || jsonb_build_object('account_id', r.account_id);
+  end if;
+  r.preview := credits._price_before(r.payload);
   begin
     raise exception using errcode = 'LC001', message = (credits._do_price_change(r)).result::text;
   exception when sqlstate 'LC001' then

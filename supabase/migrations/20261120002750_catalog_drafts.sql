@@ -197,7 +197,7 @@ begin
     perform credits._raise('LC409', 'Another catalog is active now; reject this, or make the catalog active again.');
   end if;
   for v_price in select value from jsonb_each(d.prices) loop
-    perform credits.set_price(v_price ->> 'operation', v_price -> 'components', v_price ->> 'rounding', v_from,
+    perform credits._change_price(v_price ->> 'operation', v_price -> 'components', v_price ->> 'rounding', v_from,
                               (v_price ->> 'minimum_charge_micros')::bigint);
   end loop;
   update credits.catalog_drafts set status = 'released', effective_from = v_from, closed_by = credits._actor(), closed_at = credits._now(),

@@ -141,16 +141,33 @@ def test_settings_of_an_account(holder: Api, admin: Api) -> None:
         problem(holder.post("account/settings", body), 403, "not_allowed")
     assert admin.post("account/settings", {"anchor_day": 15, "account": HOLDER}).json()["anchor_day"] == 15
     assert holder.get("limits").json()["anchor_day"] == 15
-    problem(admin.post("account/settings", {"catalog": "nope", "account": HOLDER}), 404, "not_found")
+    alone = problem(
+        admin.post("account/settings", {"catalog": "voice", "account": HOLDER}), 403, "not_allowed"
+    )
+    assert "price change" in alone["message"]
 
 
 def test_an_account_with_prices_of_its_own(
-    holder: Api, admin: Api, give: Callable[..., Any], service: Callable[..., Any]
+    holder: Api,
+    admin: Api,
+    api: Callable[[str | None], Api],
+    give: Callable[..., Any],
+    service: Callable[..., Any],
 ) -> None:
     service("load_catalog", catalog=catalog.read("ai_services"))
     service("load_catalog", catalog=catalog.read("voice"))
     give("5.00")
-    admin.post("account/settings", {"catalog": "ai_services", "account": HOLDER})
+    change = {"catalog": "ai_services", "account": HOLDER, "reason": "as agreed", "idempotency_key": "c"}
+    problem(
+        admin.post("admin/approvals/price-change", change | {"operation": "call"}), 422, "invalid_request"
+    )
+    problem(admin.post("admin/approvals/price-change", change | {"account": "nobody"}), 404, "not_found")
+    asked = admin.post("admin/approvals/price-change", change).json()
+    problem(holder.post("use", {"operation": "sms", "quantity": 1}), 404, "not_found")
+    assert (
+        api("super@demo.test").post(f"admin/approvals/{asked['approval_id']}/approve").json()["status"]
+        == "done"
+    )
     assert holder.post("use", {"operation": "sms", "quantity": 1}).json()["charged"] == "1.00"
 
 

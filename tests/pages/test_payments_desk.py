@@ -308,10 +308,13 @@ def test_requests_of_every_kind_are_shown(
     database.call("decide_review", admin, purchase_id=in_review["purchase_id"], **decision)
     change = {"operation": "call", "components": [{"unit": "minute", "price_micros": 200_000}]}
     database.call("request_price_change", admin, change=change, reason="dearer", idempotency_key="p")
+    own = {"account_id": in_review["account_id"], "catalog": "voice"}
+    database.call("request_price_change", admin, change=own, reason="as agreed", idempotency_key="o")
     browser.sign_in(boss)
     tab = browser.open("admin/approvals.py")
     assert not tab.exception
     shown = texts(tab)
+    assert "Prices of Voice for Dana" in shown and "<dt>Price then</dt><dd>As in Voice</dd>" in shown
     assert r"Credit what was paid\: \$5.00 by Dana" in shown and "<dt>Credits</dt><dd>5.00</dd>" in shown
     assert r"Price change\: Call" in shown and "<dt>Price then</dt><dd>0.20 per minute</dd>" in shown
     tab = browser.open("admin/payments.py", payment=in_review["purchase_id"])

@@ -94,7 +94,8 @@ NOBODY = """
     _job_conditions _operations_rules _payment_conditions _payment_failures _queue_conditions _usage_conditions
     _approval_json _ask _ask_for_adjustment _back_to_review _book_adjustment _check_decision _check_review _credit_reviewed
     _apply_release _check_draft_item _do_catalog_release _forget_stripe_price _open_draft
-    _do_adjustment _do_price_change _do_review _keep _latest_price _own_request _payment_timeline _refund_as_approval _refund_until
+    _do_adjustment _do_price_change _do_review _keep _change_price _price_before _use_catalog _own_request _payment_timeline
+    _refund_as_approval _refund_until
     _require_person _review_json _review_terms
     _actor_json _audit_actions
 """

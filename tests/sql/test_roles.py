@@ -70,9 +70,7 @@ def test_roles_may_do_what_their_work_needs(
             (lambda s=somebody: s.call("adjust", idempotency_key=new_key(), **adjustment), writes),
             (lambda s=somebody: s.call("use", idempotency_key=new_key(), **charge), writes),
             (
-                lambda s=somebody: s.call(
-                    "set_price", operation="call", components=[{"unit": "call", "price_micros": 1}]
-                ),
+                lambda s=somebody: s.call("set_provider_cost", operation="call", cost_cents=1),
                 writes,
             ),
         ]
