@@ -61,6 +61,10 @@ create policy purchases_read on credits.purchases for select to authenticated
   using (account_id = (select credits._own_account()) or (select credits._is_staff()));
 grant select on credits.purchases to authenticated, service_role;
 
+-- What was paid for the credits themselves: the price without the discount, tax apart.
+create function credits._paid_cents(p credits.purchases) returns bigint
+language sql immutable set search_path = '' as $$ select greatest(p.price_cents - coalesce(p.discount_cents, 0), 0) $$;
+
 create function credits._purchase_json(p credits.purchases) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
@@ -213,6 +217,7 @@ begin
   if p.status = 'credited' then
     perform credits._lock_with_referrer(p.account_id);
     p.credited_at := credits._now();
+    p.discount_cents := coalesce((p_session ->> 'amount_discount')::bigint, p.discount_cents);
     p.transaction_seq := credits._credit_purchase(p);
     v_new := true;
   end if;
@@ -283,7 +288,7 @@ begin
   v_grant.is_promotional := false;
   v_grant.expires_at := p.credits_expire_at;
   v_grant.granted_micros := p.credits_micros;
-  v_grant.cost_cents := p.price_cents;
+  v_grant.cost_cents := credits._paid_cents(p);
   a.purchased_micros := a.purchased_micros + p.credits_micros + p.bonus_micros;
   a := credits._grant(a, 'purchase', v_grant, v_row);
   v_grant.is_promotional := true;
@@ -414,7 +419,7 @@ end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits._purchase_json(credits.purchases), credits._purchase_answer(credits.purchases, boolean),
+  credits._paid_cents(credits.purchases), credits._purchase_json(credits.purchases), credits._purchase_answer(credits.purchases, boolean),
   credits.create_purchase(text, boolean, text, bigint, text, bigint, text), credits.purchase_status(text), credits.purchase(uuid),
   credits.purchases(bigint, text, int, text, timestamptz, timestamptz)
 to authenticated, service_role;

@@ -84,17 +84,17 @@ end $$;
 create function credits._sales(p_from date, p_to date, p_zone text, p_livemode boolean) returns jsonb
 language sql stable set search_path = '' as $$
   with sold as materialized (
-    select (p.credited_at at time zone p_zone)::date as day, p.* from credits.purchases as p
+    select (p.credited_at at time zone p_zone)::date as day, credits._paid_cents(p) as paid_cents, p.* from credits.purchases as p
      where p.livemode = p_livemode and p.credited_at >= p_from - 2 - (p_to - p_from + 1) and p.credited_at < p_to + 3),
   now_sold as materialized (select * from sold where day between p_from and p_to),
   currencies as (
-    select currency, sum(price_cents)::bigint as total, count(*) as purchases, count(distinct account_id) as buyers,
-           round(avg(price_cents)) as average, sum(credits_micros)::bigint as credits, sum(bonus_micros)::bigint as bonus
+    select currency, sum(paid_cents)::bigint as total, count(*) as purchases, count(distinct account_id) as buyers,
+           round(avg(paid_cents)) as average, sum(credits_micros)::bigint as credits, sum(bonus_micros)::bigint as bonus
       from now_sold group by currency),
   packages as (
-    select currency, package, name, sum(price_cents)::bigint as total, count(*) as purchases, sum(credits_micros + bonus_micros)::bigint as credits
+    select currency, package, name, sum(paid_cents)::bigint as total, count(*) as purchases, sum(credits_micros + bonus_micros)::bigint as credits
       from now_sold group by currency, package, name),
-  by_day as (select day, currency, package, name, sum(price_cents)::bigint as total, count(*) as purchases from now_sold group by 1, 2, 3, 4),
+  by_day as (select day, currency, package, name, sum(paid_cents)::bigint as total, count(*) as purchases from now_sold group by 1, 2, 3, 4),
   totals as (select day, currency, sum(total)::bigint as total, sum(purchases)::bigint as purchases from by_day group by 1, 2)
   select jsonb_build_object(
     'currencies', (select coalesce(jsonb_agg(jsonb_build_object(
@@ -106,7 +106,7 @@ language sql stable set search_path = '' as $$
           select jsonb_agg(coalesce(t.purchases, 0) order by d) from generate_series(p_from::timestamp, p_to, interval '1 day') as d
             left join totals as t on t.day = d::date and t.currency = c.currency),
        'change_percent', credits._change_percent(c.total, (
-          select sum(s.price_cents) from sold as s where s.currency = c.currency
+          select sum(s.paid_cents) from sold as s where s.currency = c.currency
              and s.day between p_from - (p_to - p_from + 1) and p_from - 1))) order by c.total desc, c.currency), '[]') from currencies as c),
     'packages', (select coalesce(jsonb_agg(jsonb_build_object(
        'currency', k.currency, 'package', k.package, 'name', k.name, 'purchases', k.purchases, 'total_cents', k.total,

@@ -13,6 +13,8 @@ create table credits.refunds (
   tax_cents          bigint not null default 0 check (tax_cents >= 0),  -- given back on top
   credits_micros     bigint not null check (credits_micros >= 0),
   bonus_micros       bigint not null check (bonus_micros >= 0),
+  asked_cents        bigint,                   -- as it was asked for: an amount, credits, or (both null) everything that is left
+  asked_micros       bigint,
   reason             text not null,
   status             text not null check (status in ('requested', 'approved', 'sent', 'succeeded', 'failed', 'rejected')),
   requested_by       text not null,
@@ -59,38 +61,48 @@ begin
   return (select amount from credits.approval_limits where kind = 'refund');
 end $$;
 
--- What was paid for the credits themselves: the price without the discount, tax apart.
-create function credits._paid_cents(p credits.purchases) returns bigint
-language sql immutable set search_path = '' as $$ select greatest(p.price_cents - coalesce(p.discount_cents, 0), 0) $$;
-
 create function credits._left_of_purchase(p_purchase_id uuid, p_promotional boolean) returns bigint
 language sql stable set search_path = '' as $$
   select coalesce(sum(remaining_micros), 0)::bigint from credits.grants_now
    where purchase_id = p_purchase_id and is_promotional = p_promotional and expires_at > credits._now()
 $$;
 
+-- What has gone back of a purchase, or is on its way.
+create function credits._refunded(
+  p_purchase_id uuid, out amount_cents bigint, out tax_cents bigint, out credits_micros bigint
+) language sql stable set search_path = '' as $$
+  select coalesce(sum(amount_cents), 0)::bigint, coalesce(sum(tax_cents), 0)::bigint, coalesce(sum(credits_micros), 0)::bigint
+    from credits.refunds where purchase_id = p_purchase_id and status in ('approved', 'sent', 'succeeded')
+$$;
+
 -- What a refund of an amount means, or of everything that is left (null), or of so many credits. blocked: why none is possible.
+-- Rounded on what has gone back in all: so parts add up to the whole, in money, tax, credits and bonus.
 create function credits._refund_terms(
   p credits.purchases, p_amount_cents bigint, p_credits_micros bigint, out amount_cents bigint, out tax_cents bigint,
   out credits_micros bigint, out bonus_micros bigint, out bonus_short_micros bigint, out max_cents bigint, out blocked text
 ) language plpgsql stable set search_path = '' as $$
 declare
-  v_paid  bigint := credits._paid_cents(p);
+  v_paid  numeric := credits._paid_cents(p);
   v_left  bigint := credits._left_of_purchase(p.id, false);
   v_bonus bigint := credits._left_of_purchase(p.id, true);
+  v_back  record := credits._refunded(p.id);
+  v_now   numeric;  -- of the price, gone back with this refund
   v_want  bigint;
 begin
-  max_cents := floor(v_left * v_paid / p.credits_micros::numeric);
+  max_cents := greatest(least(floor((v_back.credits_micros + v_left) * v_paid / p.credits_micros), v_paid) - v_back.amount_cents, 0);
   blocked := case when p.status <> 'credited' then 'Only a credited purchase can be refunded.'
-    when exists (select from credits.disputes where purchase_id = p.id and status not in ('won', 'warning_closed'))
+    when exists (select from credits.disputes where purchase_id = p.id and status not in ('won', 'warning_closed', 'prevented'))
       then 'This purchase is disputed; the bank decides, nothing can be refunded meanwhile.'
+    when max_cents = 0 and v_back.amount_cents >= v_paid then 'All of this purchase has been refunded.'
     when max_cents = 0 then 'Nothing is left of this purchase to refund.' end;
-  amount_cents := coalesce(p_amount_cents, floor(p_credits_micros * v_paid / p.credits_micros::numeric)::bigint, max_cents);
-  credits_micros := least(v_left, ceil(amount_cents * p.credits_micros / nullif(v_paid, 0)::numeric)::bigint);
-  v_want := ceil(amount_cents * p.bonus_micros / nullif(v_paid, 0)::numeric);
+  amount_cents := coalesce(p_amount_cents, case when p_credits_micros <> v_left then floor(p_credits_micros * v_paid / p.credits_micros)::bigint
+                                           else max_cents end, max_cents);
+  v_now := least(v_back.amount_cents + greatest(amount_cents, 0)::numeric, v_paid);
+  credits_micros := least(v_left, greatest(ceil(v_now * p.credits_micros / nullif(v_paid, 0)) - v_back.credits_micros, 0));
+  v_want := ceil(v_now * p.bonus_micros / nullif(v_paid, 0)) - ceil(least(v_back.amount_cents, v_paid) * p.bonus_micros / nullif(v_paid, 0));
   bonus_micros := least(v_bonus, v_want);
   bonus_short_micros := v_want - bonus_micros;
-  tax_cents := round(amount_cents * coalesce(p.tax_cents, 0) / nullif(v_paid, 0)::numeric);
+  tax_cents := greatest(round(v_now * coalesce(p.tax_cents, 0) / nullif(v_paid, 0)) - v_back.tax_cents, 0);
 end $$;
 
 create function credits.refund_preview(p_purchase_id uuid, p_amount_cents bigint default null, p_credits_micros bigint default null)
@@ -105,7 +117,7 @@ begin
   t := credits._refund_terms(p, p_amount_cents, p_credits_micros);
   return jsonb_build_object(
     'purchase_id', p.id, 'account_id', p.account_id, 'currency', p.currency, 'amount_cents', t.amount_cents, 'tax_cents', t.tax_cents,
-    'total_cents', t.amount_cents + t.tax_cents, 'credits_micros', t.credits_micros, 'bonus_micros', t.bonus_micros,
+    'total_cents', t.amount_cents::numeric + t.tax_cents, 'credits_micros', t.credits_micros, 'bonus_micros', t.bonus_micros,
     'bonus_short_micros', t.bonus_short_micros, 'max_cents', t.max_cents,
     'allowed', t.blocked is null and t.amount_cents between 1 and t.max_cents,
     'reason', coalesce(t.blocked, case when t.amount_cents > t.max_cents then
@@ -143,17 +155,17 @@ begin
   if p.id is null then perform credits._raise('LC404', 'There is no such purchase.'); end if;
   select * into r from credits.refunds where account_id = p.account_id and idempotency_key = p_idempotency_key;
   if r.id is not null then
-    if r.purchase_id <> p.id or r.amount_cents <> coalesce(p_amount_cents, r.amount_cents) or r.reason <> trim(p_reason) then
+    if (r.purchase_id, r.asked_cents, r.asked_micros, r.reason) is distinct from (p.id, p_amount_cents, p_credits_micros, trim(p_reason)) then
       perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
     end if;
     return credits._refund_json(r) || '{"replayed": true}';
   end if;
   t := credits._refund_terms(p, p_amount_cents, p_credits_micros);
   perform credits._check_refund(t.blocked, t.amount_cents, t.max_cents);
-  insert into credits.refunds (account_id, purchase_id, idempotency_key, amount_cents, tax_cents, credits_micros, bonus_micros, reason,
-                               status, requested_by, created_at)
-  values (p.account_id, p.id, p_idempotency_key, t.amount_cents, t.tax_cents, t.credits_micros, t.bonus_micros, trim(p_reason),
-          'requested', credits._actor(), credits._now()) returning * into r;
+  insert into credits.refunds (account_id, purchase_id, idempotency_key, amount_cents, tax_cents, credits_micros, bonus_micros, asked_cents,
+                               asked_micros, reason, status, requested_by, created_at)
+  values (p.account_id, p.id, p_idempotency_key, t.amount_cents, t.tax_cents, t.credits_micros, t.bonus_micros, p_amount_cents,
+          p_credits_micros, trim(p_reason), 'requested', credits._actor(), credits._now()) returning * into r;
   if t.amount_cents < credits._refund_limit_cents() then r := credits._approve_refund(p, r); end if;
   perform credits._audit('request_refund', p.account_id, jsonb_build_object('refund_id', r.id, 'amount_cents', r.amount_cents, 'reason', r.reason));
   return credits._refund_json(r) || '{"replayed": false}';
@@ -184,7 +196,7 @@ begin
   v_row.reason := r.reason;
   v_draws := credits._draw_purchase(p.id, false, r.credits_micros) || credits._draw_purchase(p.id, true, r.bonus_micros);
   a := credits._record(a, 'refund', -credits._drawn(v_draws), v_draws, v_row);
-  update credits.refunds set status = 'approved', transaction_seq = a.seq,
+  update credits.refunds set status = 'approved', transaction_seq = a.seq, tax_cents = r.tax_cents,
          credits_micros = r.credits_micros, bonus_micros = credits._drawn(v_draws) - r.credits_micros where id = r.id returning * into r;
   perform credits._close_ledger(a);
   perform credits._follow_referral(p);
@@ -234,6 +246,7 @@ begin
     perform credits._check_refund(t.blocked, t.amount_cents, t.max_cents);
     r.credits_micros := t.credits_micros;
     r.bonus_micros := t.bonus_micros;
+    r.tax_cents := t.tax_cents;
     r := credits._approve_refund(p, r);
   end if;
   update credits.refunds set status = case when p_approve then status else 'rejected' end, decided_by = credits._actor(),
@@ -322,7 +335,7 @@ end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits._refund_limit_cents(), credits._paid_cents(credits.purchases), credits._left_of_purchase(uuid, boolean),
+  credits._refund_limit_cents(), credits._left_of_purchase(uuid, boolean), credits._refunded(uuid),
   credits._refund_terms(credits.purchases, bigint, bigint), credits._refund_json(credits.refunds),
   credits.refund_preview(uuid, bigint, bigint), credits.request_refund(uuid, text, text, bigint, bigint),
   credits.decide_refund(uuid, boolean, text), credits.refunds(bigint, text, int)

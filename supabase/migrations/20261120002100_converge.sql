@@ -80,6 +80,9 @@ declare
   v_share record;
   v_old   text;
   a       credits.accounts;
+  v_cents bigint := (p_refund ->> 'amount_cents')::bigint;
+  v_back  record;
+  v_tax   bigint;
 begin
   select * into r from credits.refunds
    where stripe_refund_id = p_refund ->> 'id' or id = credits._uuid(p_refund ->> 'refund_id') limit 1 for update;
@@ -90,12 +93,15 @@ begin
   elsif p_refund ->> 'status' in ('failed', 'canceled') or p.status <> 'credited' then
     return 0;
   end if;
-  v_share := credits._share_of_purchase(p, (p_refund ->> 'amount_cents')::bigint);
+  v_share := credits._share_of_purchase(p, v_cents);
+  v_back := credits._refunded(p.id);  -- Stripe's amount is price and tax together: so the tax in it is its part of both
+  v_tax := least(greatest(round((v_back.amount_cents + v_back.tax_cents + v_cents) * coalesce(p.tax_cents, 0)::numeric
+    / nullif(credits._paid_cents(p) + coalesce(p.tax_cents, 0), 0)) - v_back.tax_cents, 0), v_cents - 1);
   a := credits._claw_back(credits._open_ledger(p.account_id), p, 'refund', v_share.credits_micros, v_share.bonus_micros,
                           'Refunded at Stripe');
-  insert into credits.refunds (account_id, purchase_id, amount_cents, credits_micros, bonus_micros, reason, status, requested_by,
+  insert into credits.refunds (account_id, purchase_id, amount_cents, tax_cents, credits_micros, bonus_micros, reason, status, requested_by,
                                stripe_refund_id, transaction_seq, created_at, finished_at)
-  values (p.account_id, p.id, (p_refund ->> 'amount_cents')::bigint, v_share.credits_micros, v_share.bonus_micros,
+  values (p.account_id, p.id, v_cents - v_tax, v_tax, v_share.credits_micros, v_share.bonus_micros,
           'Refunded at Stripe', case p_refund ->> 'status' when 'succeeded' then 'succeeded' else 'sent' end, 'stripe',
           p_refund ->> 'id', a.seq, credits._now(), case p_refund ->> 'status' when 'succeeded' then credits._now() end)
   returning * into r;

@@ -308,6 +308,7 @@ begin
     p.promo_bonus_micros := floor(p.promo_bonus_micros * t.paid_cents::numeric / p.price_cents);
     p.bonus_micros := t.bonus_micros;
     p.price_cents := t.price_cents;
+    p.discount_cents := (p_session ->> 'amount_discount')::bigint;
     a.result := jsonb_build_object('transaction_id', p.account_id || '-' || credits._credit_reviewed(p, p_session));
   else
     a.status := 'failed';

@@ -28,9 +28,9 @@ begin
     (select credits._month(min(credited_at), v_zone) from credits.purchases where livemode = p_livemode));  -- nothing before the first sale
   return jsonb_build_object('time_zone', v_zone, 'livemode', p_livemode, 'rows', (
     with bought as materialized (
-      select currency, account_id, price_cents, credits._month(credited_at, v_zone) as month,
+      select currency, account_id, credits._paid_cents(p) as price_cents, credits._month(credited_at, v_zone) as month,
              credited_at = min(credited_at) over (partition by account_id, currency) as is_first
-        from credits.purchases where livemode = p_livemode and credited_at is not null),
+        from credits.purchases as p where livemode = p_livemode and credited_at is not null),
     sales as (
       select currency, month, sum(price_cents) as cents, count(*) as purchases, count(distinct account_id) as buyers,
              count(distinct account_id) filter (where is_first) as new_buyers
@@ -68,8 +68,8 @@ begin
   v_first := (date_trunc('month', credits._today(v_zone)) - make_interval(months => p_months - 1))::date;
   return jsonb_build_object('time_zone', v_zone, 'rows', (
     with bought as materialized (
-      select account_id, currency, credits._month(credited_at, v_zone) as month, sum(price_cents) as cents
-        from credits.purchases where livemode = p_livemode and credited_at is not null group by 1, 2, 3),
+      select account_id, currency, credits._month(credited_at, v_zone) as month, sum(credits._paid_cents(p)) as cents
+        from credits.purchases as p where livemode = p_livemode and credited_at is not null group by 1, 2, 3),
     joined as (select *, min(month) over (partition by account_id) as cohort from bought),
     sizes as (select cohort, count(distinct account_id) as accounts from joined where cohort >= v_first group by 1),
     cells as (
