@@ -46,6 +46,13 @@ def adjust(caller: Called, body: models.Adjust, key: KeyHeader = None) -> JSONRe
     return answer(with_key(adjusted, key), 202 if adjusted["status"] == "waiting" else 200)
 
 
+@router.post("/adjust/preview", response_model=models.AdjustPreview)
+def preview_adjustment(caller: Called, body: models.AdjustAmount) -> JSONResponse:
+    """What an adjustment would do, whether it is allowed, and whether a second person decides. Changes nothing."""
+    account_id = caller.account_id(body.account)
+    return answer(ledger.adjust_preview(caller.db, caller.identity, account_id, body.amount))
+
+
 @router.post("/reverse", response_model=metering_answers.Corrected)
 def reverse(caller: Called, body: metering_bodies.Reverse, key: KeyHeader = None) -> JSONResponse:
     """Undo a use or an adjustment, once: the credits go back to the very grants they came from."""

@@ -32,7 +32,9 @@ from credits_core.http import (
     spending,
     statements,
     subscribing,
+    supervising,
     vapi,
+    watching,
 )
 
 DESCRIPTION = """Prepaid credits over HTTP: buy, check, spend, explain.
@@ -56,6 +58,7 @@ ROUTERS = (
     reading.router,
     buying.router,
     spending.router,
+    watching.router,  # calls/live before calls/{call_id}
     metering.router,
     account.router,
     figures.router,
@@ -76,6 +79,7 @@ ROUTERS = (
     governing.router,
     statements.router,
     vapi.router,
+    supervising.router,
     operations.router,
 )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from credits_core import checkout, fulfillment
+from credits_core import checkout, fulfillment, purchases
 from credits_core.http import models
 from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
@@ -46,6 +47,12 @@ def start_checkout(caller: Called, body: models.Purchase, key: KeyHeader = None)
 def success(caller: Called, session_id: Annotated[str, Query(max_length=255)]) -> JSONResponse:
     """What became of a purchase. Asks Stripe, and credits what is paid; any number of times, once."""
     return answer(fulfillment.fulfill(caller.runtime, caller.identity, session_id))
+
+
+@router.get("/credits/purchases/{purchase_id}", response_model=models.PurchaseDetail)
+def read_purchase(caller: Called, purchase_id: UUID) -> JSONResponse:
+    """One purchase: price, discount, tax, what was paid, receipt and invoice. Asks nobody: see `success` for what Stripe knows."""
+    return answer(purchases.purchase(caller.db, caller.identity, purchase_id))
 
 
 @router.post("/credits/webhook", response_model=models.Received)

@@ -53,6 +53,13 @@ class FlagList(Answer):
     items: list[Flag]
 
 
+class Reach(Answer):
+    key: str
+    accounts: int = Field(examples=[40], description="All there are.")
+    now: int = Field(examples=[10])
+    then: int = Field(examples=[20])
+
+
 class AuditPage(Page):
     actions: list[str] = Field(description="All actions there are, for the filter.")
 
@@ -83,6 +90,17 @@ def set_flag(caller: Called, key: FlagKey, body: FlagChange) -> JSONResponse:
             description=body.description,
         )
     )
+
+
+@router.get("/admin/flags/{key}/reach", response_model=Reach, tags=["Administration"])
+def reach(
+    caller: Called,
+    key: FlagKey,
+    on: bool | None = None,
+    percent: Annotated[int | None, Query(ge=0, le=100)] = None,
+) -> JSONResponse:
+    """How many accounts a flag reaches, now and with another per cent or state. Changes nothing."""
+    return answer(flags.reach(caller.db, caller.identity, key, percent=percent, on=on))
 
 
 @router.post("/admin/flags/{key}/accounts", response_model=Flag, tags=["Administration"])

@@ -105,9 +105,12 @@ class Purchase(Write):
     flow: Literal["checkout", "payment_intent"] = "checkout"
 
 
-class Adjust(Body):
+class AdjustAmount(Body):
     account: Account = Field(examples=["holder@demo.test"])
     amount: Micros = Field(examples=["5.00"], description="Credits; negative takes them away.")
+
+
+class Adjust(AdjustAmount):
     reason: Text = Field(min_length=1, examples=["Goodwill for the outage on 12 November"])
     expires_at: Time | None = Field(default=None, description="Added credits expire then; without it never.")
     idempotency_key: Key | None = None
@@ -197,6 +200,24 @@ class PurchaseStatus(Answer):
     credits_micros: int
     available: str
     available_micros: int
+
+
+class PurchaseDetail(Answer):
+    purchase_id: str
+    account_id: int
+    status: Literal["credited", "processing", "open", "created", "expired", "failed", "review"]
+    package: str | None = Field(examples=["usd_10"], description="null: a custom amount.")
+    credits: str = Field(examples=["10.00"])
+    credits_micros: int
+    bonus_micros: int
+    currency: str = Field(examples=["usd"])
+    list_price_cents: int = Field(examples=[1000])
+    discount_cents: int = Field(examples=[0])
+    tax_cents: int = Field(examples=[0])
+    paid_cents: int = Field(examples=[1000])
+    receipt_url: str | None
+    created_at: str
+    credited_at: str | None
 
 
 class Checked(Answer):
@@ -298,6 +319,16 @@ class Adjusted(Answer):
     available: str
     available_micros: int
     idempotency_key: str
+
+
+class AdjustPreview(Answer):
+    allowed: bool
+    reason: str | None = Field(description="Why it is not allowed.")
+    available_before: str = Field(examples=["10.00"])
+    available_before_micros: int
+    available_after: str = Field(examples=["15.00"])
+    available_after_micros: int
+    needs_approval: bool = Field(description="Whether it would wait for a second person.")
 
 
 class Received(Answer):

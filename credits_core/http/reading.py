@@ -115,11 +115,17 @@ def history(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> JSONResponse:
-    """Purchases, usage or everything, newest first. (`from` and `to` do not narrow purchases.)"""
+    """Purchases, usage or everything, newest first; purchases by the moment they were started."""
     account_id = caller.account_id(account)
     if type == "purchases":
         found = purchases.purchases(
-            caller.db, caller.identity, account_id=account_id, limit=limit, cursor=cursor
+            caller.db,
+            caller.identity,
+            account_id=account_id,
+            limit=limit,
+            cursor=cursor,
+            from_=from_,
+            to=to,
         )
     else:
         kind = "usage" if type == "usage" else None

@@ -13,7 +13,7 @@ from credits_core import auto_reload, saved_cards
 from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
 from credits_core.http.fields import Micros, Text
-from credits_core.http.models import Answer, Body
+from credits_core.http.models import Answer, Body, ForAccount
 from credits_core.http.reading import Whose
 from credits_core.http.shapes import answer
 
@@ -23,11 +23,18 @@ Cents = Annotated[int, Field(ge=1, le=99_999_999, strict=True)]
 CardId = Annotated[str, Path(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_]+$")]
 
 
-class Agreement(Body):
+class Terms(Body):
     threshold: Micros = Field(examples=["5.00"], description="A reload is due when the balance is below.")
     target: Micros = Field(examples=["25.00"], description="One reload buys up to here.")
     cap_day_cents: Cents = Field(examples=[5000])
     cap_month_cents: Cents = Field(examples=[20000])
+
+
+class Proposed(Terms):
+    account: ForAccount = None
+
+
+class Agreement(Terms):
     consent_text: Text = Field(
         examples=[auto_reload.CONSENT_TEXT],
         description="`consent_words.text` of GET auto-reload, word by word.",
@@ -52,6 +59,18 @@ class AutoReload(Answer):
     attempts: list[dict[str, Any]] = Field(
         description="The last 20, with why each was made and how it ended."
     )
+
+
+class Preview(Answer):
+    account_id: int
+    refusal: str | None = Field(description="Why these terms cannot be agreed to; null: they can.")
+    status: str | None = Field(
+        default=None, examples=["idle"], description="due: a reload would be made at once; idle; or waiting."
+    )
+    one_reload_cents: int | None = Field(examples=[2000], description="What a reload at the threshold costs.")
+    amount_cents: int | None = Field(default=None, examples=[2000], description="Of the next reload.")
+    credits_micros: int | None = Field(default=None, examples=[20_000_000])
+    until: str | None = Field(default=None, description="Not before then.")
 
 
 class Cards(Answer):
@@ -82,6 +101,21 @@ def agree(caller: Called, body: Agreement) -> JSONResponse:
         payment_method_id=body.payment_method_id,
     )
     return answer(agreed)
+
+
+@router.post("/auto-reload/preview", response_model=Preview)
+def preview(caller: Called, body: Proposed) -> JSONResponse:
+    """What such terms would do now: what happens next, what it costs, or why they cannot be agreed to. Changes nothing."""
+    found = auto_reload.preview(
+        caller.db,
+        caller.identity,
+        threshold_micros=body.threshold,
+        target_micros=body.target,
+        cap_day_cents=body.cap_day_cents,
+        cap_month_cents=body.cap_month_cents,
+        account_id=caller.account_id(body.account),
+    )
+    return answer(found)
 
 
 @router.post("/auto-reload/switch", response_model=AutoReload)

@@ -118,6 +118,10 @@ NEEDS: list[tuple[str, str, str, Any]] = [
     ("read", "GET", "notifications", None), ("read", "GET", "notifications/deliveries", None), ("read", "GET", "webhooks", None),
     ("admin", "POST", "notifications/test", None), ("admin", "POST", "notifications/email", {"emails": {"debt": True}}),
     ("admin", "POST", "webhooks", {"name": "x", "url": "https://8.8.8.8/"}),
+    ("read", "GET", "account", None), ("read", "GET", "account/overview", None), ("read", "GET", "usage/forecast", None),
+    ("read", "GET", "usage/report", None), ("read", "GET", "calls/live", None), ("read", "GET", "statements", None),
+    ("read", "GET", "purchases/00000000-0000-0000-0000-000000000000", None),
+    ("read", "POST", "auto-reload/preview", {"threshold": "5", "target": "25", "cap_day_cents": 5000, "cap_month_cents": 20000}),
 ]  # fmt: skip
 
 

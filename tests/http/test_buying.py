@@ -179,3 +179,34 @@ def test_the_return_leads_to_the_name_the_browser_used(holder: Api, host: str) -
 def test_a_foreign_host_name_is_never_taken_over(holder: Api) -> None:
     answer = holder.post("checkout", {"package": "usd_5"}, Host="evil.example")
     assert answer.json()["url"].startswith(BASE)
+
+
+def test_purchases_of_a_range_and_one_of_them(
+    holder: Api, admin: Api, owner_sql: Callable[..., Any], api: Callable[[str | None], Api]
+) -> None:
+    """J1: from and to narrow purchases as they narrow the ledger; what is not one's own is not there."""
+    first, second = (
+        holder.post("purchase", {"package": name}).json()["purchase_id"] for name in ("usd_5", "usd_10")
+    )
+    owner_sql("update credits.purchases set created_at = '2026-11-01 12:00Z' where id = %s", first)
+
+    def listed(**query: str) -> list[str]:
+        answer = holder.get("history", type="purchases", **query)
+        return [purchase["purchase_id"] for purchase in answer.json()["items"]]
+
+    assert listed() == [second, first]
+    assert (
+        listed(to="2026-11-02T00:00:00Z")
+        == listed(**{"from": "2026-11-01T12:00:00Z"}, to="2026-11-02")
+        == [first]
+    )
+    assert listed(**{"from": "2026-11-01T12:00:01Z"}) == [second]
+    assert listed(to="2026-11-01T12:00:00Z") == []
+    problem(holder.get("history", type="purchases", **{"from": "yesterday"}), 422, "invalid_request")
+    found = holder.get(f"purchases/{first}").json()
+    assert (found["status"], found["list_price_cents"], found["credits"]) == ("open", 500, "5.00")
+    assert api("finance@demo.test").get(f"purchases/{first}").json()["purchase_id"] == first
+    theirs = admin.post("purchase", {"package": "usd_5"}).json()["purchase_id"]
+    for wrong in (theirs, "00000000-0000-0000-0000-000000000000"):
+        problem(holder.get(f"purchases/{wrong}"), 404, "not_found")
+    problem(holder.get("purchases/1"), 422, "invalid_request")

@@ -15,6 +15,8 @@ from pydantic import BaseModel, TypeAdapter
 from credits_core import errors
 from credits_core.cli import COMMANDS, main
 from credits_core.config import Settings
+from credits_core.db.port import SERVICE, Identity
+from credits_core.db.psycopg_transport import PsycopgDatabase
 from credits_core.errors import BY_SQLSTATE, CreditsError
 from credits_core.http import docs, problems
 from credits_core.http.api import ROUTERS, make_api
@@ -29,6 +31,9 @@ from tests.http.test_notifying import about_notifying
 from tests.http.test_promotions import about_promotions
 from tests.http.test_reconciling import about_reconciling
 from tests.http.test_statements import about_statements
+from tests.http.test_supervising import about_supervising
+from tests.http.test_watching import about_watching
+from tests.sql.test_access import EVERYBODY, SIGNED_IN
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = ROOT / "supabase" / "migrations"
@@ -83,7 +88,9 @@ def test_the_document_lists_every_route_and_nothing_else() -> None:
         GET api-keys limits plans account/settings calls/{call_id} holds/{hold_id} transactions/{transaction_id} admin/margins
         POST api-keys limits/caps account/settings alerts/read holds/{hold_id}/extend
         POST admin/plan admin/rehearsal admin/provider-cost admin/reverse admin/grants/{grant_id}/extend
-        GET admin/refunds
+        GET admin/refunds account account/overview usage/forecast usage/report calls/live admin/approvals
+        GET admin/alerts admin/jobs admin/system admin/stripe-events
+        POST auto-reload/preview admin/adjust/preview admin/approvals/{approval_id}/approve admin/payments/{purchase_id}/review
         POST admin/refunds admin/refunds/preview admin/refunds/{refund_id}/approve admin/refunds/{refund_id}/reject"""
     for line in asked_for.strip().splitlines():
         method, *paths = line.split()
@@ -142,6 +149,7 @@ def answers(
         ("GET", "/credits/transactions/{transaction_id}"): holder.get("transactions/1-1"),
         ("GET", "/credits/history"): holder.get("history", type="purchases"),
         ("GET", "/credits/calls"): holder.get("calls"),
+        ("GET", "/credits/purchases/{purchase_id}"): holder.get(f"purchases/{bought.json()['purchase_id']}"),
         ("GET", "/credits/success"): holder.get("success", session_id=bought.json()["session_id"]),
         ("POST", "/credits/checkout"): bought,
         ("POST", "/credits/purchase"): holder.post(
@@ -176,6 +184,8 @@ def answers(
         **about_inviting(holder, admin_api, api(FINANCE)),
         **about_reconciling(admin_api),
         **about_drafts(admin_api),
+        **about_watching(holder),
+        **about_supervising(admin_api),
     }
 
 
@@ -192,6 +202,35 @@ def test_answers_are_what_the_document_says(answers: dict[tuple[str, str], Any])
         model: Any = declared[key].response_model
         parsed = TypeAdapter(model).validate_json(answer.text, strict=True)
         assert isinstance(parsed, BaseModel)
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The SQL functions that anything calls during a test."""
+    names: set[str] = set()
+    call = PsycopgDatabase.call
+
+    def counted(self: PsycopgDatabase, function: str, identity: Identity, **arguments: Any) -> Any:
+        if identity is not SERVICE:
+            names.add(function)
+        return call(self, function, identity, **arguments)
+
+    monkeypatch.setattr(PsycopgDatabase, "call", counted)
+    return names
+
+
+def test_what_people_may_call_is_reached_over_http_or_a_table_says_why_not(
+    called: set[str], answers: dict[tuple[str, str], Any], admin_api: Api
+) -> None:
+    """J1, K2: whatever the pages show, a program can ask for; docs/decisions/http-routes.md lists the rest with a reason each."""
+    for what in ("sales", "usage_by_account"):
+        assert admin_api.get(f"exports/{what}", format="csv").status_code == 200
+    assert admin_api.get("balance", at="2026-11-20T12:00:00Z").status_code == 200
+    page = (ROOT / "docs" / "decisions" / "http-routes.md").read_text("utf-8")
+    reasons = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    public = {name for name in f"{EVERYBODY} {SIGNED_IN}".split() if not name.startswith("_")}
+    assert set(reasons) == public - called
+    assert all(len(reason) > 30 for reason in reasons.values())
 
 
 def test_the_reference_page_shows_every_endpoint_and_loads_nothing_from_elsewhere(
