@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from credits_core import fulfillment, saved_cards
+from credits_core import card_payments, fulfillment, saved_cards
 from credits_core.checkout import Parts, find_at_stripe
 from credits_core.db.port import SERVICE, Database, Identity
 from credits_core.errors import IdempotencyKeyReused, InvalidRequest, NotFound, StripeUnavailable
@@ -28,7 +28,6 @@ BATCH = 5
 BEGIN_WITHIN_SECONDS = 25
 # An attempt this old was begun by somebody else; its charge may be there although its key is forgotten: look first.
 LOOK_FIRST_SECONDS = 60
-CONFIRM_PATH = "/auth/confirm-payment"
 
 CONSENT_VERSION = "1"
 CONSENT_TEXT = (
@@ -127,23 +126,6 @@ def switch(parts: Parts, identity: Identity, action: str) -> Answer:
     return state(parts.db, identity)
 
 
-def confirmation_url(
-    parts: Parts, identity: Identity, payment_intent_id: str, base_url: str, key: str
-) -> str:
-    """Where the owner confirms a payment that the bank did not allow without them: the bank's page, or the return page when it
-    is paid already. Other people's payments are NotFound."""
-    fulfillment.check_session_id(payment_intent_id)
-    parts.db.call("purchase_status", identity, session_id=payment_intent_id)
-    done = f"{base_url}/checkout_return?session_id={payment_intent_id}"
-    charge = parts.stripe.cards.charge_state(payment_intent_id)
-    if charge.status in ("succeeded", "processing", "canceled"):
-        return done
-    if charge.url is None:
-        card = parts.db.call("auto_reload", identity)["payment_method_id"]
-        charge = parts.stripe.cards.authenticate(payment_intent_id, card, done, key)
-    return charge.url or done
-
-
 def run(db: Database, stripe: StripeGateway, base_url: str, *, limit: int = BATCH) -> dict[str, int]:
     """Make the reloads that are due, any number of workers at once: charged, refused, waiting.
 
@@ -199,7 +181,7 @@ def _reload(db: Database, stripe: StripeGateway, attempt: Mapping[str, Any], bas
             attempt,
             "authentication_required",
             charge,
-            pay_url=f"{base_url}{CONFIRM_PATH}?payment={intent}",
+            pay_url=f"{base_url}{card_payments.CONFIRM_PATH}?payment={intent}",
         )
         return "refused"
     if intent is not None:

@@ -1,4 +1,4 @@
-"""Customers, saved cards, and charging them while nobody is there; part of the gateway: `gateway.cards`."""
+"""Customers, saved cards, and charging them, with their owner there or not; part of the gateway: `gateway.cards`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from credits_core.errors import InvalidRequest, NotFound
-from credits_core.stripe_shapes import purchase_of
+from credits_core.stripe_shapes import intent_params, purchase_of
 from credits_core.stripe_states import CardSetup, ChargeState, SavedCard
 
 
@@ -49,6 +49,17 @@ class StripeCards:
         found = self._stripe.call(lambda v1: v1.customers.payment_methods.list(customer_id, params)).to_dict()
         cards = [_card(method, default) for method in found["data"]]
         return sorted(cards, key=lambda card: not card.is_default)
+
+    def saved_card(self, customer_id: str | None, payment_method_id: str) -> SavedCard:
+        """One card of this customer. NotFound for a card that is anybody else's or nobody's."""
+        unknown = NotFound("There is no such saved card of yours; choose another one or save a card.")
+        try:
+            method = self._stripe.call(lambda v1: v1.payment_methods.retrieve(payment_method_id)).to_dict()
+        except NotFound as error:
+            raise unknown from error
+        if customer_id is None or method["customer"] != customer_id or method["type"] != "card":
+            raise unknown
+        return _card(method, None)
 
     def use_by_default(self, customer_id: str, payment_method_id: str) -> None:
         """Let invoices of this customer be paid with this card."""
@@ -117,16 +128,37 @@ class StripeCards:
             "customer": customer_id,
             "payment_method": payment_method_id,
             "off_session": True,
-            "confirm": True,
-            # Without this Stripe wants an address to return to, for kinds of payment that leave the page.
-            "allowed_payment_method_types": ["card"],
             "metadata": dict(metadata),
         }
         params |= {"description": description} if description else {}
         params |= {"receipt_email": receipt_email} if receipt_email else {}
+        return self._charge_saved(params, key)
+
+    def charge_on_session(
+        self, customer_id: str, purchase: Mapping[str, Any], terms_url: str | None = None
+    ) -> ChargeState:
+        """Charge the saved card of a purchase row (`payment_method_id`) while its owner is there, who may be asked by the bank.
+
+        Asking again for the same row answers the same charge. The rest is as in `charge_off_session`; `terms_url` are the terms
+        that the buyer accepted.
+        """
+        params = {
+            **intent_params(purchase),
+            "customer": customer_id,
+            "payment_method": purchase["payment_method_id"],
+        }
+        del params["automatic_payment_methods"]
+        if terms_url:
+            params["metadata"] = params["metadata"] | {"terms_url": terms_url}
+        return self._charge_saved(params, f"purchase-{purchase['purchase_id']}-card")
+
+    def _charge_saved(self, params: dict[str, Any], key: str) -> ChargeState:
+        """Make and confirm a PaymentIntent with a saved card, once for each key."""
+        # Without the kind Stripe wants an address to return to, for payments that leave the page.
+        params = {**params, "confirm": True, "allowed_payment_method_types": ["card"]}
         gone = ChargeState(
-            None, "declined", amount_cents, currency, metadata.get("purchase_id"), code="payment_method_gone",
-            message="This card is no longer saved; save a card again.",
+            None, "declined", params["amount"], params["currency"], params["metadata"].get("purchase_id"),
+            code="payment_method_gone", message="This card is no longer saved; save a card again.",
         )  # fmt: skip
         try:
             made = self._stripe.attempt(

@@ -274,6 +274,7 @@ def intent_state(intent: Mapping[str, Any]) -> SessionState:
         charge_id=_charge(intent),
         failure=_failure(intent),
         card_fingerprint=card_fingerprint(intent),
+        terms_url=(intent["metadata"] or {}).get("terms_url"),
     )
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from credits_core import auto_reload, saved_cards
+from credits_core import card_payments, saved_cards
 from credits_core.auth import form
 from credits_core.auth.cookies import local_base_url, safe_next, same_origin
 from credits_core.auth.person import Person, current_identity
@@ -89,9 +89,10 @@ def _confirm_payment(request: Request, person: Person) -> Response:
     base = local_base_url(request.headers, get_runtime().settings)
     payment = _query(request, "payment")
     key = f"confirm-{payment[:MAX_ID]}-{uuid.uuid4()}"
-    return RedirectResponse(
-        auto_reload.confirmation_url(get_runtime(), person.identity, payment, base, key), 303
-    )
+    call = _query(request, "call")  # a running call that this payment is to lengthen
+    call_id = int(call) if call.isascii() and call.isdigit() and len(call) <= 18 else None
+    url = card_payments.confirmation_url(get_runtime(), person.identity, payment, base, key, call_id)
+    return RedirectResponse(url, 303)
 
 
 def _as_person(request: Request, answer: Callable[[Request, Person], Response]) -> Response:

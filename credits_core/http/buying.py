@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from credits_core import checkout, fulfillment, purchases
+from credits_core import card_payments, checkout, fulfillment, purchases
 from credits_core.http import models
 from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
@@ -26,9 +26,13 @@ router = APIRouter(tags=["Buying"], route_class=DecimalRoute)
 def start_checkout(caller: Called, body: models.Purchase, key: KeyHeader = None) -> JSONResponse:
     """Start a purchase of a package or an amount; `url` is the page where the card is entered.
 
-    With `flow: "payment_intent"` there is no page: the answer holds `client_secret`.
+    With `flow: "payment_intent"` there is no page: the answer holds `client_secret`. With a saved card (`payment_method_id` and
+    `confirm: true`) nobody enters anything: the card is charged at once, and `payment` says what became of it. A declined card
+    is an answer (200), not an error; another try takes another key.
     """
     key = idempotency_key(key, body.idempotency_key)
+    if body.payment_method_id is not None:
+        return answer(with_key(_pay(caller, body, body.payment_method_id, key), key))
     started = checkout.start_checkout(
         caller.runtime,
         caller.identity,
@@ -41,6 +45,22 @@ def start_checkout(caller: Called, body: models.Purchase, key: KeyHeader = None)
         base_url=caller.base_url,
     )
     return answer(with_key(started, key))
+
+
+def _pay(caller: Called, body: models.Purchase, card: str, key: str) -> dict[str, Any]:
+    paid = card_payments.pay(
+        caller.runtime,
+        caller.identity,
+        payment_method_id=card,
+        package=body.package,
+        amount_cents=body.amount_cents,
+        promo_code=body.promo_code,
+        idempotency_key=key,
+        account_id=caller.account_id(body.account),
+        shown={"price_cents": body.price_cents} if body.price_cents is not None else None,
+        terms_accepted=body.terms_accepted,
+    )
+    return paid | {"payment": card_payments.outcome(paid, caller.base_url)}
 
 
 @router.get("/credits/success", response_model=models.PurchaseStatus)

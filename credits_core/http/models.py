@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from credits_core.http.fields import Account, Code, Key, Loose, Metadata, Micros, Number, Quantity, Text, Time
 
@@ -14,6 +14,9 @@ ForAccount = Annotated[
         description="Number, e-mail or user id. Only programs and administrators may name another account."
     ),
 ]
+
+
+SavedCardId = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_]+$")]
 
 
 class Body(BaseModel):
@@ -103,6 +106,31 @@ class Purchase(Write):
     )
     promo_code: Annotated[str, Field(min_length=3, max_length=40, pattern=r"^[A-Za-z0-9_-]+$")] | None = None
     flow: Literal["checkout", "payment_intent"] = "checkout"
+    payment_method_id: SavedCardId | None = Field(
+        None,
+        description="A saved card of yours (GET cards): with `flow: payment_intent` and `confirm: true` it is charged at once.",
+    )
+    confirm: bool = Field(False, strict=True, description="Charge the card `payment_method_id` now.")
+    price_cents: int | None = Field(
+        None, ge=1, le=99_999_999, strict=True,
+        description="The price that the buyer saw, for a saved card: 409, and nothing is charged, when it is another one now.",
+    )  # fmt: skip
+    terms_accepted: bool = Field(
+        False,
+        strict=True,
+        description="The buyer accepted the terms; needed with a saved card where there are terms.",
+    )
+
+    @model_validator(mode="after")
+    def _card_and_confirm(self) -> Purchase:
+        at_once = self.payment_method_id is not None
+        if at_once is not self.confirm or (at_once and self.flow != "payment_intent"):
+            raise ValueError(
+                "payment_method_id goes with flow “payment_intent” and confirm true: the card is charged at once."
+            )
+        if not at_once and (self.price_cents is not None or self.terms_accepted):
+            raise ValueError("price_cents and terms_accepted go with a saved card (payment_method_id).")
+        return self
 
 
 class AdjustAmount(Body):
@@ -185,6 +213,18 @@ class Me(Answer):
     role: str
 
 
+class Payment(Answer):
+    state: Literal[
+        "succeeded", "requires_action", "declined", "processing", "unknown", "canceled", "review"
+    ] = Field(
+        description="unknown: Stripe has not answered; ask again with the same key, which never charges twice."
+    )
+    message: str = Field(examples=["The card was charged and the credits are added."])
+    confirm_url: str | None = Field(
+        description="requires_action: where the owner of the account, signed in, confirms it with the bank."
+    )
+
+
 class Purchased(Answer):
     purchase_id: str
     session_id: str | None
@@ -192,6 +232,9 @@ class Purchased(Answer):
     credits: str
     credits_micros: int
     idempotency_key: str
+    payment: Payment | None = Field(
+        default=None, description="With a saved card: what became of the charge. Otherwise it is not there."
+    )
 
 
 class PurchaseStatus(Answer):

@@ -54,7 +54,12 @@ def present_card(
 
 
 def redirect(return_url: str | None, url: str) -> Obj:
-    """The `next_action` that sends the cardholder to a page."""
+    """The `next_action` that sends the cardholder to a page; Stripe.js shows it when there is no address to return to."""
+    if return_url is None:
+        return {
+            "type": "use_stripe_sdk",
+            "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": url},
+        }
     return {"type": "redirect_to_url", "redirect_to_url": {"return_url": return_url, "url": url}}
 
 

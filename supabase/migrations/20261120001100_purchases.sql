@@ -21,6 +21,7 @@ create table credits.purchases (
   stripe_price_id   text,
   session_id        text unique,
   payment_intent_id text unique,
+  payment_method_id text,                           -- the saved card that is charged at once; null: the buyer enters one
   url               text,
   client_secret     text,
   customer_id       text,
@@ -71,7 +72,7 @@ language sql stable set search_path = '' as $$
     'purchase_id', p.id, 'account_id', p.account_id, 'status', p.status, 'package', p.package, 'package_name', p.name,
     'credits_micros', p.credits_micros, 'bonus_micros', p.bonus_micros, 'price_cents', p.price_cents, 'list_price_cents', p.list_price_cents, 'promo_code', p.promo_code, 'currency', p.currency,
     'flow', p.flow, 'livemode', p.livemode, 'stripe_price_id', p.stripe_price_id, 'session_id', p.session_id,
-    'payment_intent_id', p.payment_intent_id, 'url', p.url, 'client_secret', p.client_secret, 'receipt_url', p.receipt_url,
+    'payment_intent_id', p.payment_intent_id, 'payment_method_id', p.payment_method_id, 'url', p.url, 'client_secret', p.client_secret, 'receipt_url', p.receipt_url,
     'invoice_url', p.invoice_url, 'invoice_pdf_url', p.invoice_pdf_url, 'terms_url', p.terms_url,
     'terms_accepted_at', credits._iso(p.terms_accepted_at), 'tax_cents', coalesce(p.tax_cents, 0),
     'discount_cents', p.list_price_cents - p.price_cents + coalesce(p.discount_cents, 0),
@@ -84,10 +85,13 @@ language sql stable set search_path = '' as $$
 $$;
 
 -- Records the intent to buy. The price comes from our own rows, never from the caller. A code is reserved with the purchase.
+-- p_payment_method_id: the owner's saved card that is charged at once. p_shown: price_cents, credits_micros, bonus_micros, currency
+-- (some of them) as the buyer saw them; nothing is recorded when they are others now.
 -- Security definer: only functions write purchases.
 create function credits.create_purchase(
   p_idempotency_key text, p_livemode boolean, p_package text default null, p_amount_cents bigint default null,
-  p_flow text default 'checkout', p_account_id bigint default null, p_promo_code text default null
+  p_flow text default 'checkout', p_account_id bigint default null, p_promo_code text default null,
+  p_payment_method_id text default null, p_shown jsonb default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   v_account bigint := credits._account(p_account_id, 'purchase');
@@ -98,21 +102,32 @@ begin
   perform credits._check_key(p_idempotency_key);
   if p_livemode is null or p_flow is null or p_flow not in ('checkout', 'payment_intent') then
     perform credits._raise('LC400', 'flow must be checkout or payment_intent.');
+  elsif p_payment_method_id is not null and (p_flow <> 'payment_intent' or p_payment_method_id !~ '^\w{1,255}$') then
+    perform credits._raise('LC400', 'A saved card is named by its id and goes with the flow payment_intent.');
+  elsif p_payment_method_id is not null and v_account is distinct from credits._own_account() then
+    perform credits._raise('LC403', 'Nobody but the owner of an account pays with its saved cards.');
   end if;
   select * into p from credits.purchases where account_id = v_account and idempotency_key = p_idempotency_key;
-  if p.id is not null then return credits._replayed_purchase(p, p_package, p_amount_cents, p_flow, p_livemode, v_code); end if;
+  if p.id is not null then
+    return credits._replayed_purchase(p, p_package, p_amount_cents, p_flow, p_livemode, v_code, p_payment_method_id);
+  end if;
   perform from credits.campaigns where code = v_code for update;  -- its limits are counted one purchase at a time
   t := credits._purchase_terms(v_account, p_package, p_amount_cents, v_code);
+  if not to_jsonb(t) @> coalesce(p_shown, '{}') then
+    perform credits._raise('LC409', 'This price is not the one you saw any more; look at it again, then pay.', jsonb_build_object(
+      'price_cents', t.price_cents, 'currency', t.currency, 'credits_micros', t.credits_micros, 'bonus_micros', t.bonus_micros));
+  end if;
   insert into credits.purchases (account_id, idempotency_key, catalog, package, name, credits_micros, bonus_micros, promo_bonus_micros,
-                                 list_price_cents, price_cents, promo_code, currency, flow, livemode, stripe_price_id, created_at)
+                                 list_price_cents, price_cents, promo_code, currency, flow, livemode, payment_method_id,
+                                 stripe_price_id, created_at)
   values (v_account, p_idempotency_key, t.catalog, t.package, t.name, t.credits_micros, t.bonus_micros, t.promo_bonus_micros,
-          t.list_price_cents, t.price_cents, t.promo_code, t.currency, p_flow, p_livemode,
+          t.list_price_cents, t.price_cents, t.promo_code, t.currency, p_flow, p_livemode, p_payment_method_id,
           case when t.price_cents = t.list_price_cents then (select price_id from credits.package_stripe
             where catalog = t.catalog and package = t.package and livemode = p_livemode) end, credits._now())
   on conflict (account_id, idempotency_key) do nothing returning * into p;
   if p.id is null then
     select * into p from credits.purchases where account_id = v_account and idempotency_key = p_idempotency_key;
-    return credits._replayed_purchase(p, p_package, p_amount_cents, p_flow, p_livemode, v_code);
+    return credits._replayed_purchase(p, p_package, p_amount_cents, p_flow, p_livemode, v_code, p_payment_method_id);
   end if;
   if t.campaign_id is not null then
     insert into credits.redemptions (purchase_id, campaign_id, account_id, status, at)
@@ -122,10 +137,11 @@ begin
 end $$;
 
 create function credits._replayed_purchase(
-  p credits.purchases, p_package text, p_amount_cents bigint, p_flow text, p_livemode boolean, p_code text
+  p credits.purchases, p_package text, p_amount_cents bigint, p_flow text, p_livemode boolean, p_code text, p_payment_method_id text
 ) returns jsonb language plpgsql stable set search_path = '' as $$
 begin
   if p.package is distinct from p_package or p.flow <> p_flow or p.livemode <> p_livemode or p.promo_code is distinct from p_code
+     or p.payment_method_id is distinct from p_payment_method_id
      or (p_package is null and p.list_price_cents is distinct from p_amount_cents) then
     perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
   end if;
@@ -420,7 +436,7 @@ end $$;
 revoke execute on all functions in schema credits from public;
 grant execute on function
   credits._paid_cents(credits.purchases), credits._purchase_json(credits.purchases), credits._purchase_answer(credits.purchases, boolean),
-  credits.create_purchase(text, boolean, text, bigint, text, bigint, text), credits.purchase_status(text), credits.purchase(uuid),
+  credits.create_purchase(text, boolean, text, bigint, text, bigint, text, text, jsonb), credits.purchase_status(text), credits.purchase(uuid),
   credits.purchases(bigint, text, int, text, timestamptz, timestamptz)
 to authenticated, service_role;
 grant execute on function

@@ -57,18 +57,20 @@ def about_subscribing(holder: Api) -> Answers:
 
 
 def about_reloading(holder: Api) -> Answers:
-    """For a holder who saves a card, agrees to auto-reload with it, switches it off and removes the card."""
+    """For a holder who saves a card, pays at once with it, agrees to auto-reload, switches it off and removes the card."""
     page = holder.post("cards", {})
     simulator = get_runtime().stripe.simulator
     assert simulator is not None
     control_money.pay_session(simulator, "http://127.0.0.1:8501/sim", CARD, page.json()["session_id"])
     (card,) = holder.get("cards").json()["items"]
+    at_once = {"flow": "payment_intent", "confirm": True, "payment_method_id": card["payment_method_id"]}
     words = holder.get("auto-reload").json()["consent_words"]["text"]
     limits = {"threshold": "5.00", "target": "25.00", "cap_day_cents": 5000, "cap_month_cents": 20000}
     agreed = holder.post(
         "auto-reload", limits | {"consent_text": words, "payment_method_id": card["payment_method_id"]}
     )
     return {
+        ("POST", "/credits/purchase"): holder.post("purchase", {"amount_cents": 700} | at_once),
         ("POST", "/credits/cards"): page,
         ("GET", "/credits/cards"): holder.get("cards"),
         ("POST", "/credits/auto-reload"): agreed,

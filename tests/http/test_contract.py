@@ -152,9 +152,6 @@ def answers(
         ("GET", "/credits/purchases/{purchase_id}"): holder.get(f"purchases/{bought.json()['purchase_id']}"),
         ("GET", "/credits/success"): holder.get("success", session_id=bought.json()["session_id"]),
         ("POST", "/credits/checkout"): bought,
-        ("POST", "/credits/purchase"): holder.post(
-            "purchase", {"amount_cents": 700, "flow": "payment_intent"}
-        ),
         ("POST", "/credits/check"): holder.post("check", use),
         ("POST", "/credits/use"): holder.post("use", use),
         ("POST", "/credits/deduct"): holder.post("deduct", use),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from credits_core import auto_reload, fulfillment, saved_cards
+from credits_core import auto_reload, card_payments, fulfillment, saved_cards
 from credits_core.errors import NotFound
 from tests.scenarios.conftest import CARD, World, micros, new_key
 
@@ -178,12 +178,12 @@ def test_a_confirmation_that_fails_can_be_tried_again_or_left(world: World, owne
     owner.card_becomes(ASKS)
     work(world)
     payment = owner.state["pay_url"].rpartition("=")[2]
-    url = auto_reload.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
+    url = card_payments.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
     world.client.post(url, data={"outcome": "fail"})
     back = fulfillment.fulfill(world, owner.buyer.identity, payment)
     assert back["status"] == "failed" and back["failure_reason"]
     assert owner.state["pay_url"] is not None
-    again = auto_reload.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
+    again = card_payments.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
     assert "/challenge/" in again
     owner.card_becomes(CARD)
     resumed = owner.buyer.post("auto-reload/switch", {"action": "resume"})
@@ -222,18 +222,18 @@ def test_the_owner_follows_the_link_and_pays(world: World, owner: Owner) -> None
     owner.card_becomes(ASKS)
     work(world)
     payment = owner.state["pay_url"].rpartition("=")[2]
-    url = auto_reload.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
+    url = card_payments.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
     assert "/challenge/" in url
-    assert auto_reload.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key()) == url
+    assert card_payments.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key()) == url
     with pytest.raises(NotFound):
-        auto_reload.confirmation_url(world, world.person().identity, payment, BASE, new_key())
+        card_payments.confirmation_url(world, world.person().identity, payment, BASE, new_key())
     world.client.post(url, data={"outcome": "complete"})
     if owner.charges[-1:] != ["succeeded"]:
         world.control(f"payment_intents/{payment}/pay", card=ASKS)
     if owner.buyer.available == micros("20"):
         assert world.poll()["credited"] == 1  # nobody came back from the bank's page
     assert owner.buyer.available == micros("550")
-    assert auto_reload.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key()).startswith(
+    assert card_payments.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key()).startswith(
         f"{BASE}/checkout_return"
     )
     assert owner.state["state"] == "paused"

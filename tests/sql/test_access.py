@@ -25,7 +25,7 @@ SIGNED_IN = """
     rotate_target_secret send_test_notice set_email_choices
     catalog_draft checkout_funnel cohorts discard_catalog_draft draft_change recurring_revenue
     rehearse_catalog_draft request_catalog_release revenue_by_month
-    auto_reload campaigns create_campaign customer decide_refund refund_preview refunds request_refund
+    auto_reload campaigns card_payments create_campaign customer decide_refund refund_preview refunds request_refund
     set_auto_reload switch_auto_reload switch_campaign
     live_calls run_out_forecast usage_report
     portal_customer sales statement statements usage_by_account

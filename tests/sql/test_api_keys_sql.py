@@ -33,7 +33,7 @@ OPENS = {
     """,
     "use": "check_use end_call heartbeat purchase_quote start_call use use_batch",
     "hold": "capture_hold check_use extend_hold place_hold purchase_quote release_hold",
-    "purchase": "create_purchase customer purchase_quote",
+    "purchase": "card_payments create_purchase customer purchase_quote",
 }
 
 
