@@ -71,7 +71,8 @@ def adjust(
     expires_at: datetime | None = None,
 ) -> Answer:
     """Add (positive) or remove (negative) credits; admins and programs. status `booked`, transaction_id, available_micros,
-    posted_micros; from the limit on `waiting` with an approval_id, and nothing is booked.
+    posted_micros; from the limit on `waiting` with an approval_id and approval_reason, and nothing is booked. What one
+    administrator adjusts, reverses and extends on one account within 24 hours adds up.
 
     InsufficientCredits when more is removed than is available, IdempotencyKeyReused, InvalidRequest without a reason."""
     answer: Answer = db.call(
@@ -88,7 +89,8 @@ def adjust(
 
 def adjust_preview(db: Database, identity: Identity, account_id: int, amount_micros: int) -> Answer:
     """What an adjustment would do: available_before_micros, available_after_micros, allowed, reason, needs_approval,
-    limit_micros (from where on a second person decides)."""
+    approval_reason, limit_micros (from where on a second person decides), moved_micros (what the caller moved on this account
+    within 24 hours, which counts too)."""
     answer: Answer = db.call("adjust_preview", identity, account_id=account_id, amount_micros=amount_micros)
     return answer
 
@@ -96,7 +98,9 @@ def adjust_preview(db: Database, identity: Identity, account_id: int, amount_mic
 def reverse(
     db: Database, identity: Identity, transaction_id: str, reason: str, idempotency_key: str
 ) -> Answer:
-    """Undo a use or an adjustment, back to the very grants, once; admins and programs. Conflict when it was reversed before."""
+    """Undo a use or an adjustment, back to the very grants, once; admins and programs. Conflict when it was reversed before.
+
+    status `booked`, transaction_id, available_micros; from the limit of adjustments on `waiting` with an approval_id."""
     answer: Answer = db.call(
         "reverse", identity, transaction_id=transaction_id, reason=reason, idempotency_key=idempotency_key
     )
@@ -108,7 +112,8 @@ def extend_grant(
 ) -> Answer:
     """Give what is left of a grant, or what expired of it, a later end, as a new grant; admins and programs.
 
-    transaction_id, available_micros, grant_id (the new one). Conflict when nothing is left."""
+    status `booked`, transaction_id, available_micros, grant_id (the new one); from the limit of adjustments on `waiting` with an
+    approval_id. Conflict when nothing is left."""
     answer: Answer = db.call(
         "extend_grant",
         identity,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
@@ -36,14 +36,20 @@ def users(
 def adjust(caller: Called, body: models.Adjust, key: KeyHeader = None) -> JSONResponse:
     """Add credits to an account or take them away. More than is there is refused with 402.
 
-    From a limit on (see the approvals' limits) nothing is booked: 202, status `waiting`, and another administrator approves.
+    From a limit on (see the approvals' limits; what one administrator moves on one account within 24 hours adds up) nothing is
+    booked: 202, status `waiting`, and another administrator approves.
     """
     key = idempotency_key(key, body.idempotency_key)
     account_id = caller.account_id(body.account)
     adjusted = ledger.adjust(
         caller.db, caller.identity, account_id, body.amount, body.reason, key, expires_at=body.expires_at
     )
-    return answer(with_key(adjusted, key), 202 if adjusted["status"] == "waiting" else 200)
+    return answer(with_key(adjusted, key), _status(adjusted))
+
+
+def _status(moved: dict[str, Any]) -> int:
+    """What waits for a second person is accepted, not done."""
+    return 202 if moved["status"] == "waiting" else 200
 
 
 @router.post("/adjust/preview", response_model=models.AdjustPreview)
@@ -55,20 +61,26 @@ def preview_adjustment(caller: Called, body: models.AdjustAmount) -> JSONRespons
 
 @router.post("/reverse", response_model=metering_answers.Corrected)
 def reverse(caller: Called, body: metering_bodies.Reverse, key: KeyHeader = None) -> JSONResponse:
-    """Undo a use or an adjustment, once: the credits go back to the very grants they came from."""
+    """Undo a use or an adjustment, once: the credits go back to the very grants they came from.
+
+    From the limit of adjustments on nothing is booked: 202, status `waiting`, and another administrator approves.
+    """
     key = idempotency_key(key, body.idempotency_key)
     reversed_ = ledger.reverse(caller.db, caller.identity, body.transaction_id, body.reason, key)
-    return answer(with_key(reversed_, key))
+    return answer(with_key(reversed_, key), _status(reversed_))
 
 
 @router.post("/grants/{grant_id}/extend", response_model=metering_answers.ExtendedGrant)
 def extend_grant(
     caller: Called, grant_id: Id, body: metering_bodies.ExtendGrant, key: KeyHeader = None
 ) -> JSONResponse:
-    """Give what is left of a grant, or what expired of it, a later end. It becomes a new grant at the same cost."""
+    """Give what is left of a grant, or what expired of it, a later end. It becomes a new grant at the same cost.
+
+    From the limit of adjustments on nothing is booked: 202, status `waiting`, and another administrator approves.
+    """
     key = idempotency_key(key, body.idempotency_key)
     extended = ledger.extend_grant(caller.db, caller.identity, grant_id, body.expires_at, body.reason, key)
-    return answer(with_key(extended, key))
+    return answer(with_key(extended, key), _status(extended))
 
 
 @router.post("/plan", response_model=metering_answers.Limits)

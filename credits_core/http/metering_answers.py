@@ -179,10 +179,12 @@ class ProviderCostSet(Answer):
 
 
 class Corrected(Answer):
-    transaction_id: str = Field(examples=["17-43"])
+    status: str = Field(description="`booked`, or `waiting` for a second person: see the approvals.")
+    transaction_id: str | None = Field(examples=["17-43"])
+    approval_id: str | None = Field(default=None, description="The request, where it waits.")
     available: str = Field(examples=["10.00"])
     available_micros: int = Field(examples=[10_000_000])
-    replayed: bool
+    replayed: bool = False
     idempotency_key: str
 
 

@@ -13,6 +13,7 @@ from credits_core import ledger
 from credits_core.errors import CreditsError
 from credits_core.units import parse_credits
 from pages.common import pending, session, widgets
+from pages.common.formats import Viewer
 
 KEY = "adjust"
 DIRECTIONS = {"add": "Add credits", "remove": "Remove credits"}
@@ -95,7 +96,7 @@ def _signed(direction: str, amount: str | None) -> int | None:
     return -micros if direction == "remove" else micros
 
 
-def _label(direction: str, micros: int | None, viewer: Any, *, asks: bool) -> str:
+def _label(direction: str, micros: int | None, viewer: Viewer, *, asks: bool) -> str:
     if micros is None:
         return DIRECTIONS[direction]
     if asks:
@@ -120,11 +121,21 @@ def _preview(account_id: int, micros: int) -> dict[str, Any]:
     if not preview["allowed"]:
         st.error(widgets.plain(preview["reason"]), icon=":material/error:")
     elif preview["needs_approval"]:
-        st.info(
-            f"From {viewer.credits(preview['limit_micros'])} credits on another administrator has to approve it.",
-            icon=":material/approval:",
-        )
+        st.info(_why_it_waits(preview, viewer), icon=":material/approval:")
     return preview
+
+
+def _why_it_waits(preview: dict[str, Any], viewer: Viewer) -> str:
+    """The rule as the viewer reads numbers; what was moved before counts where it is what makes the difference."""
+    text = (
+        f"From {viewer.credits(preview['limit_micros'])} credits on another administrator has to approve it."
+    )
+    if preview["moved_micros"]:
+        text += (
+            f" What you move on one account within 24 hours adds up: {viewer.credits(preview['moved_micros'])} credits"
+            " before this."
+        )
+    return text
 
 
 def toast_after() -> None:

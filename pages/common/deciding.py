@@ -21,6 +21,11 @@ def title(request: Request, viewer: Viewer) -> str:
     whose = request["name"] or request["email"] or f"account {request['account_id']}"
     if request["kind"] == "adjustment":
         return f"{viewer.credits(request['amount'], signed=True)} credits for {whose}"
+    if request["kind"] == "reversal":
+        return f"Reverse a transaction: {viewer.credits(request['amount'], signed=True)} credits for {whose}"
+    if request["kind"] == "extension":
+        ends = viewer.time(request["payload"]["expires_at"])
+        return f"Later end for {viewer.credits(request['amount'])} credits of {whose}: {ends}"
     if request["kind"] == "refund":
         return f"Refund {viewer.money(request['amount'], request['currency'])} to {whose}"
     if request["kind"] == "review":
@@ -35,12 +40,8 @@ def title(request: Request, viewer: Viewer) -> str:
 def effect(request: Request, viewer: Viewer) -> list[tuple[str, str]]:
     """What it meant when it was asked for."""
     preview = request["preview"]
-    if request["kind"] == "adjustment":
-        return [
-            ("Available when asked", viewer.credits(preview["available_before_micros"])),
-            ("Change", viewer.credits(request["amount"], signed=True)),
-            ("Available afterwards", viewer.credits(preview["available_after_micros"])),
-        ]
+    if request["kind"] in ("adjustment", "reversal", "extension"):
+        return _move(request, viewer)
     if request["kind"] == "price_change":
         return [
             ("Price now", _price(preview.get("now"), viewer)),
@@ -57,6 +58,24 @@ def effect(request: Request, viewer: Viewer) -> list[tuple[str, str]]:
         ("Credits", viewer.credits(preview["credits_micros"])),
         ("Bonus", viewer.credits(preview["bonus_micros"])),
     ]
+
+
+def _move(request: Request, viewer: Viewer) -> list[tuple[str, str]]:
+    """The balance before and after, which transaction it undoes, and what the same person moved before."""
+    preview = request["preview"]
+    rows = [
+        ("Available when asked", viewer.credits(preview["available_before_micros"])),
+        ("Available afterwards", viewer.credits(preview["available_after_micros"])),
+    ]
+    if request["kind"] == "adjustment":
+        rows.insert(1, ("Change", viewer.credits(request["amount"], signed=True)))
+    if transaction := request["payload"].get("transaction_id"):
+        rows.append(("Transaction", transaction))
+    if preview.get("moved_micros"):
+        rows.append(
+            ("Moved by the same person in the 24 hours before", viewer.credits(preview["moved_micros"]))
+        )
+    return rows
 
 
 def _release(request: Request, viewer: Viewer) -> list[tuple[str, str]]:

@@ -54,6 +54,8 @@ create table credits.transactions (
 );
 create unique index transactions_by_key on credits.transactions (account_id, idempotency_key) where idempotency_key is not null;
 create unique index transactions_reversed_once on credits.transactions (account_id, reverses_seq) where reverses_seq is not null;
+create unique index transactions_by_hand on credits.transactions (account_id, created_at, seq)
+  where kind in ('adjustment', 'reversal', 'extension');
 create unique index transactions_by_purchase on credits.transactions (purchase_id, kind, seq) where purchase_id is not null;
 
 -- Effects on grants of transactions that touched more than one (or the debt: grant_id null).

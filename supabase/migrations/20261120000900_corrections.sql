@@ -1,7 +1,7 @@
--- Corrections: adjustments by an administrator, reversals to the very same grants, booking of expired grants.
+-- Corrections: adjustments by an administrator, what undoes a transaction, booking of expired grants.
 
 -- Adds (positive) or removes (negative) credits with a reason. What is added can have an end, and be for some operations alone;
--- what is removed comes from credits that are open to all. From a limit on it waits for a second person (see approvals).
+-- what is removed comes from credits that are open to all. From a limit on it waits for a second person (see moves).
 -- Security definer: only functions write the ledger.
 create function credits.adjust(
   p_account_id bigint, p_amount_micros bigint, p_reason text, p_idempotency_key text, p_expires_at timestamptz default null,
@@ -30,7 +30,7 @@ begin
   if p_expires_at <= credits._now() then
     perform credits._raise('LC400', 'expires_at lies in the past; give a time to come, or none for credits that never expire.');
   end if;
-  if credits._needs_approval('adjustment', abs(p_amount_micros))
+  if credits._too_much_alone(v_account, abs(p_amount_micros))
      or exists (select from credits.approvals where account_id = v_account and idempotency_key = p_idempotency_key) then
     return credits._ask_for_adjustment(v_account, p_amount_micros, p_reason, p_idempotency_key, p_expires_at, p_operations);
   end if;
@@ -113,24 +113,26 @@ language sql immutable set search_path = '' as $$
                             'replayed', p_replayed)
 $$;
 
+-- Security definer: whether it is too much for one person rests on their API keys.
 create function credits.adjust_preview(p_account_id bigint, p_amount_micros bigint) returns jsonb
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable security definer set search_path = '' as $$
 declare
+  v_account   bigint;
   v_available bigint;
   v_allowed   boolean;
 begin
   perform credits._require('service', 'super_admin', 'admin');
+  v_account := credits._account(p_account_id, 'admin');
   perform credits._check_adjustment(p_amount_micros, 'preview');
-  v_available := (credits.balance(p_account_id) ->> 'available_micros')::bigint;
+  v_available := (credits.balance(v_account) ->> 'available_micros')::bigint;
   -- an overdraft may be spent, not taken away
   v_allowed := p_amount_micros > 0 or -p_amount_micros <= coalesce((
     select sum(remaining_micros) from credits.grants_now
-     where account_id = credits._account(p_account_id, 'read') and expires_at > credits._now() and operations is null), 0);
+     where account_id = v_account and expires_at > credits._now() and operations is null), 0);
   return jsonb_build_object(
     'available_before_micros', v_available, 'available_after_micros', v_available + p_amount_micros, 'allowed', v_allowed,
-    'needs_approval', credits._needs_approval('adjustment', abs(p_amount_micros)),
     'limit_micros', (select amount from credits.approval_limits where kind = 'adjustment'),
-    'reason', case when not v_allowed then 'The account has fewer credits than that.' end);
+    'reason', case when not v_allowed then 'The account has fewer credits than that.' end) || credits._alone(v_account, abs(p_amount_micros));
 end $$;
 
 -- Gives back what was recovered from grants for a debt that turns out not to be one: to the grants that paid it, the latest
@@ -167,8 +169,9 @@ end $$;
 
 -- Writes the reversal of a transaction (the ledger must be open): what it took goes back to the very grants it came from, what
 -- it gave is taken from the very grant it made.
-create function credits._undo(a credits.accounts, t credits.transactions, p_key text, p_reason text) returns credits.accounts
-language plpgsql set search_path = '' as $$
+create function credits._undo(
+  a credits.accounts, t credits.transactions, p_key text, p_reason text, p_actor text default credits._actor()
+) returns credits.accounts language plpgsql set search_path = '' as $$
 declare
   v_row   credits.transactions;
   v_entry record;
@@ -200,7 +203,7 @@ begin
   v_row.reverses_seq := t.seq;
   v_row.idempotency_key := p_key;
   v_row.reason := p_reason;
-  v_row.actor := credits._actor();
+  v_row.actor := p_actor;
   v_row.allowance_quantity := -t.allowance_quantity;
   if t.kind = 'use' then
     a.used_micros := a.used_micros + t.amount_micros;
@@ -209,49 +212,6 @@ begin
     if a.has_limits then perform credits._count_spend(a.id, v_counted.api_key_id, v_counted.at, t.amount_micros); end if;
   end if;
   return credits._record(a, 'reversal', -t.amount_micros, v_draws, v_row);
-end $$;
-
--- Undoes a use or an adjustment, once. A grant that has expired meanwhile stays expired: its credits come back and expire at once.
--- Security definer: only functions write the ledger.
-create function credits.reverse(p_transaction_id text, p_reason text, p_idempotency_key text) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare
-  v_account bigint := credits._bigint(substring(p_transaction_id from '^(\d{1,18})-\d{1,18}$'));
-  v_seq     bigint := credits._bigint(substring(p_transaction_id from '^\d{1,18}-(\d{1,18})$'));
-  a         credits.accounts;
-  t         credits.transactions;
-  v_old     credits.transactions;
-  v_new_seq bigint;
-begin
-  perform credits._require('service', 'super_admin', 'admin');
-  perform credits._check_key(p_idempotency_key);
-  perform credits._check_adjustment(1, p_reason);
-  select * into t from credits.transactions where account_id = v_account and seq = v_seq;
-  if not found then
-    perform credits._raise('LC404', format('There is no transaction “%s”; copy its id from the list.', left(p_transaction_id, 60)));
-  end if;
-  a := credits._open_ledger(v_account);
-  select * into v_old from credits.transactions
-   where account_id = v_account and (idempotency_key = p_idempotency_key or reverses_seq = v_seq)
-   order by (idempotency_key = p_idempotency_key) desc nulls last limit 1;
-  if v_old.idempotency_key = p_idempotency_key
-     and (v_old.reverses_seq is distinct from v_seq or v_old.reason <> trim(p_reason)) then
-    perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
-  elsif v_old.idempotency_key = p_idempotency_key then
-    perform credits._close_ledger(a);
-    return credits._transaction_answer(v_old, true);
-  elsif v_old.seq is not null then
-    perform credits._raise('LC409', 'This transaction was reversed already.',
-      jsonb_build_object('reversal', v_account || '-' || v_old.seq));
-  elsif t.kind not in ('use', 'adjustment') then
-    perform credits._raise('LC409', 'Only uses and adjustments can be reversed; a purchase is refunded instead.');
-  end if;
-  a := credits._undo(a, t, p_idempotency_key, trim(p_reason));
-  v_new_seq := a.seq;
-  perform credits._close_ledger(credits._book_expired(a, true));
-  perform credits._audit('reverse', v_account, jsonb_build_object('transaction_id', p_transaction_id, 'reason', trim(p_reason)));
-  select * into t from credits.transactions where account_id = v_account and seq = v_new_seq;
-  return credits._transaction_answer(t, false);
 end $$;
 
 -- Books expired grants, account by account. Nobody waits for it: expired credits cannot be spent the moment they expire.
@@ -270,75 +230,9 @@ begin
   return jsonb_build_object('accounts', v_n);
 end $$;
 
--- Gives what is left of a grant (or what expired of it and did not come back yet) a later end: a new grant like the old one takes
--- it over, at the same cost; the old row stays as it was. Security definer: only functions write the ledger.
-create function credits.extend_grant(p_grant_id bigint, p_expires_at timestamptz, p_reason text, p_idempotency_key text)
-returns jsonb language plpgsql security definer set search_path = '' as $$
-declare
-  g         credits.grants;
-  v_new     credits.grants;
-  a         credits.accounts;
-  t         credits.transactions;
-  v_row     credits.transactions;
-  v_expired boolean;
-  v_left    bigint;
-begin
-  perform credits._require('service', 'super_admin', 'admin');
-  perform credits._check_key(p_idempotency_key);
-  perform credits._check_adjustment(1, p_reason);
-  select * into g from credits.grants where id = p_grant_id;
-  if g.id is null then perform credits._raise('LC404', 'There is no such grant; open the account to see its grants.'); end if;
-  perform from credits.accounts where id = g.account_id for no key update;
-  select * into t from credits.transactions where account_id = g.account_id and idempotency_key = p_idempotency_key;
-  if t.seq is not null then
-    select n.* into v_new from credits.entries as e join credits.grants as n on n.id = e.grant_id
-     where e.account_id = t.account_id and e.seq = t.seq and e.position = 2;
-    if t.kind <> 'extension' or t.reason <> trim(p_reason) or v_new.expires_at is distinct from p_expires_at or not exists (
-         select from credits.entries where account_id = t.account_id and seq = t.seq and position = 1 and grant_id = g.id) then
-      perform credits._raise('LC410', 'This idempotency key was used for another request; use a new key for a new request.');
-    end if;
-    return credits._transaction_answer(t, true) || jsonb_build_object('grant_id', v_new.id);
-  end if;
-  a := credits._open_ledger(g.account_id);
-  select * into g from credits.grants where id = p_grant_id;
-  v_expired := g.expires_at <= a.last_at;
-  v_left := case when v_expired then credits._expired_of(g) else g.remaining_micros end;
-  if p_expires_at is null or p_expires_at <= greatest(a.last_at, g.expires_at) then
-    perform credits._raise('LC400', 'Choose an end later than now and than the present one.');
-  elsif v_left <= 0 then
-    perform credits._raise('LC409', 'Nothing is left of this grant; add credits by an adjustment instead.');
-  end if;
-  insert into credits.grants (account_id, source, is_promotional, granted_micros, remaining_micros, cost_cents, currency, priority,
-                              expires_at, operations, purchase_id, reason, created_at)
-  values (a.id, g.source, g.is_promotional, v_left, v_left, round(g.cost_cents * v_left::numeric / g.granted_micros), g.currency,
-          g.priority, p_expires_at, g.operations, g.purchase_id, trim(p_reason), a.last_at) returning * into v_new;
-  update credits.grants set remaining_micros = 0 where id = g.id;
-  v_row.idempotency_key := p_idempotency_key;
-  v_row.reason := trim(p_reason);
-  v_row.actor := credits._actor();
-  a := credits._record(a, 'extension', case when v_expired then v_left else 0 end, array[
-    row(g.id, case when v_expired then 0 else -v_left end)::credits.draw, row(v_new.id, v_left)::credits.draw], v_row);
-  perform credits._close_ledger(a);
-  perform credits._audit('extend_grant', a.id, jsonb_build_object('grant_id', g.id, 'new_grant_id', v_new.id, 'reason', v_row.reason));
-  select * into t from credits.transactions where account_id = a.id and idempotency_key = p_idempotency_key;
-  return credits._transaction_answer(t, false) || jsonb_build_object('grant_id', v_new.id);
-end $$;
-
--- What expired of a grant, less what later extensions of it brought back (those leave 0 of it in their first entry).
-create function credits._expired_of(g credits.grants) returns bigint
-language plpgsql stable set search_path = '' as $$
-begin
-  return (select coalesce(-sum(amount_micros), 0) from credits.transactions
-           where account_id = g.account_id and kind = 'expiry' and grant_id = g.id)
-       - (select coalesce(sum(t.amount_micros), 0)
-            from credits.entries as e join credits.transactions as t on t.account_id = e.account_id and t.seq = e.seq
-           where e.account_id = g.account_id and e.grant_id = g.id and e.amount_micros = 0 and t.kind = 'extension');
-end $$;
-
 revoke execute on all functions in schema credits from public;
 grant execute on function
   credits.adjust(bigint, bigint, text, text, timestamptz, text[]), credits.adjust_preview(bigint, bigint),
-  credits._check_adjustment(bigint, text), credits.reverse(text, text, text),
-  credits.extend_grant(bigint, timestamptz, text, text)
+  credits._check_adjustment(bigint, text)
 to authenticated, service_role;
 grant execute on function credits.expire_grants(int) to service_role;

@@ -7,12 +7,16 @@ create table credits.approval_limits (
   unit       text not null check (unit in ('micros', 'cents', 'always')),
   amount     bigint not null check (amount between 1 and 1000000000000000),  -- from here on a second person decides
   valid_days int not null check (valid_days between 1 and 90),               -- how long a request can be decided
+  follows    text references credits.approval_limits (kind),                 -- has no limit of its own: that of another kind
   updated_at timestamptz not null default credits._now(),
   updated_by text
 );
 comment on table credits.approval_limits is 'From which amount on a second person decides. unit always: whatever the amount.';
-insert into credits.approval_limits (kind, unit, amount, valid_days) values
-  ('adjustment', 'micros', 10000000000, 7), ('refund', 'cents', 10000, 7), ('review', 'cents', 10000, 7), ('price_change', 'always', 1, 7);
+create unique index approval_limits_follow on credits.approval_limits (follows, kind);
+insert into credits.approval_limits (kind, unit, amount, valid_days, follows) values
+  ('adjustment', 'micros', 10000000000, 7, null), ('reversal', 'micros', 10000000000, 7, 'adjustment'),
+  ('extension', 'micros', 10000000000, 7, 'adjustment'), ('refund', 'cents', 10000, 7, null), ('review', 'cents', 10000, 7, null),
+  ('price_change', 'always', 1, 7, null);
 
 create table credits.approvals (
   id              uuid primary key default gen_random_uuid(),
@@ -136,13 +140,24 @@ begin
   return a;
 end $$;
 
+-- Carries out what is asked for and undoes it again: what waits is sound, and its preview is what would happen now.
+create function credits._try(a credits.approvals) returns jsonb
+language plpgsql set search_path = '' as $$
+declare v_answer text;
+begin
+  execute format('select (credits.%I($1)).result::text', '_do_' || a.kind) into v_answer using a;
+  raise exception using errcode = 'LC001', message = v_answer;
+exception when sqlstate 'LC001' then
+  get stacked diagnostics v_answer = message_text;
+  return v_answer::jsonb;
+end $$;
+
 -- Asks for an adjustment that one person may not make alone; refused at once when it would not fit now.
 create function credits._ask_for_adjustment(
   p_account_id bigint, p_amount_micros bigint, p_reason text, p_key text, p_expires_at timestamptz, p_operations text[]
 ) returns jsonb language plpgsql set search_path = '' as $$
 declare
-  r         credits.approvals;
-  v_balance jsonb := credits.balance(p_account_id);
+  r credits.approvals;
 begin
   r.kind := 'adjustment';
   r.account_id := p_account_id;
@@ -154,13 +169,9 @@ begin
   if not (r.preview ->> 'allowed')::boolean
      and not exists (select from credits.approvals where account_id = p_account_id and idempotency_key = p_key) then
     perform credits._raise('LC402', 'The account has fewer credits than that; remove at most what is available.', jsonb_build_object(
-      'needed_micros', -p_amount_micros, 'available_micros', v_balance -> 'available_micros'));
+      'needed_micros', -p_amount_micros, 'available_micros', credits.balance(p_account_id) -> 'available_micros'));
   end if;
-  r := credits._ask(r, true);
-  return jsonb_build_object(
-    'status', credits._approval_json(r) -> 'status', 'approval_id', r.id, 'transaction_id', null, 'account_id', p_account_id,
-    'amount_micros', p_amount_micros, 'posted_micros', v_balance -> 'posted_micros',
-    'available_micros', v_balance -> 'available_micros', 'created_at', credits._iso(r.requested_at), 'expires_at', credits._iso(r.expires_at));
+  return credits._waiting_answer(credits._ask(r, true));
 end $$;
 
 -- Carries out an adjustment in the name of who asked for it. A balance that no longer covers it is a refusal, the request stays.
@@ -230,8 +241,7 @@ end $$;
 create function credits.request_price_change(p_change jsonb, p_reason text, p_idempotency_key text) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  r        credits.approvals;
-  v_answer text;
+  r credits.approvals;
 begin
   perform credits._require('service', 'super_admin', 'admin');
   perform credits._check_key(p_idempotency_key);
@@ -245,12 +255,7 @@ begin
     r.payload := r.payload || jsonb_build_object('account_id', r.account_id);
   end if;
   r.preview := credits._price_before(r.payload);
-  begin
-    raise exception using errcode = 'LC001', message = (credits._do_price_change(r)).result::text;
-  exception when sqlstate 'LC001' then
-    get stacked diagnostics v_answer = message_text;
-  end;
-  r.preview := r.preview || jsonb_build_object('then', v_answer::jsonb -> 'components');
+  r.preview := r.preview || jsonb_build_object('then', credits._try(r) -> 'components');
   return credits._approval_json(credits._ask(r, true));
 end $$;
 
@@ -384,7 +389,7 @@ begin
   perform credits._require('service', 'super_admin', 'admin', 'finance');
   return jsonb_build_object('items', (select jsonb_agg(jsonb_build_object(
     'kind', kind, 'unit', unit, 'amount', amount, 'valid_days', valid_days, 'updated_at', credits._iso(updated_at),
-    'updated_by_name', credits._person_name(updated_by)) order by kind) from credits.approval_limits));
+    'updated_by_name', credits._person_name(updated_by)) order by kind) from credits.approval_limits where follows is null));
 end $$;
 
 -- Changes from where on a second person decides, and how long they have. Super admins alone, with a reason, in the audit trail.
@@ -398,12 +403,14 @@ begin
   select * into v_old from credits.approval_limits where kind = p_kind for update;
   if v_old.kind is null then
     perform credits._raise('LC404', format('There is no kind of request “%s”; see the list of limits.', left(p_kind, 40)));
+  elsif v_old.follows is not null then
+    perform credits._raise('LC400', format('What is moved by hand has one limit: change that of the kind %s.', v_old.follows));
   elsif v_old.unit = 'always' or p_amount is null or p_amount not between 1 and 1000000000000000
         or p_valid_days not between 1 and 90 then
     perform credits._raise('LC400', 'Give an amount above zero for a kind that has one, and 1 to 90 days.');
   end if;
   update credits.approval_limits set amount = p_amount, valid_days = coalesce(p_valid_days, valid_days), updated_at = credits._now(),
-         updated_by = credits._actor() where kind = p_kind;
+         updated_by = credits._actor() where p_kind in (kind, follows);
   perform credits._audit('set_approval_limit', null, jsonb_build_object(
     'kind', p_kind, 'amount', p_amount, 'before', v_old.amount, 'valid_days', coalesce(p_valid_days, v_old.valid_days), 'reason', trim(p_reason)));
   return credits.approval_limits();

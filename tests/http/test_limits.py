@@ -292,6 +292,17 @@ def test_a_reversal_gives_back_once(holder: Api, admin: Api, give: Callable[...,
         "idempotency_key_reused",
     )
     assert holder.get(f"transactions/{first['transaction_id']}").json()["reverses"] == used
+    given = admin.post("admin/adjust", {"account": HOLDER, "amount": "9000", "reason": "for a test"}).json()
+    gift = {"transaction_id": given["transaction_id"], "reason": "It was too much"}
+    large = admin.post(
+        "admin/reverse", gift, Idempotency_Key="large"
+    )  # with the 9,000 of a moment ago it is 18,000
+    assert (large.status_code, large.json()["status"], large.json()["transaction_id"]) == (
+        202,
+        "waiting",
+        None,
+    )
+    assert admin.post("admin/reverse", gift, Idempotency_Key="large").json() == large.json()
     problem(holder.post("admin/reverse", body), 403, "not_allowed")
 
 

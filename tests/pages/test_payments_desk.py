@@ -235,6 +235,35 @@ def test_a_large_adjustment_says_so_before_and_lands_in_the_approvals(
     assert "Nothing waits for you" in texts(tab)
 
 
+def test_small_adjustments_add_up_and_the_dialog_says_so(
+    browser: Browser,
+    admin: Identity,
+    boss: Identity,
+    dana: Identity,
+    account_of: Callable[..., int],
+    database: PsycopgDatabase,
+) -> None:
+    """I2: with what the same person moved before; reversals and later ends show what they would do."""
+    change = {"account_id": account_of(dana), "reason": "goodwill", "amount_micros": 6_000_000_000}
+    given = database.call("adjust", admin, idempotency_key="a", **change)
+    browser.sign_in(admin)
+    tab = browser.open("admin/accounts.py", account=str(account_of(dana)), adjust=KEY)
+    tab.text_input(key="adjust_amount").set_value("3999.99").run()
+    assert not tab.info
+    tab.text_input(key="adjust_amount").set_value("4000").run()
+    assert "adds up: 6,000.00 credits before this" in tab.info[0].value
+    assert tab.button(key="adjust_confirm").label == "Ask for approval of +4,000.00 credits"
+    again = {"reason": "a mistake", "idempotency_key": "r"}
+    database.call("reverse", admin, transaction_id=given["transaction_id"], **again)
+    browser.sign_in(boss)
+    tab = browser.open("admin/approvals.py")
+    assert not tab.exception
+    shown = texts(tab)
+    assert r"Reverse a transaction\: -6,000.00 credits for Dana" in shown.replace("−", "-")
+    assert f"<dt>Transaction</dt><dd>{given['transaction_id']}</dd>" in shown
+    assert "24 hours before</dt><dd>6,000.00</dd>" in shown
+
+
 def test_a_payment_in_review_is_decided_on_its_page(
     browser: Browser, admin: Identity, in_review: dict[str, Any], dana: Identity, database: PsycopgDatabase
 ) -> None:
