@@ -26,7 +26,12 @@ def is_test_mode() -> bool:
 def sidebar(person: Person, pages: Mapping[str, st.Page]) -> None:
     with st.sidebar:
         with st.container(border=True, gap="xsmall", key="balance_badge"):
-            _balance(person)
+            figure = ""
+            try:
+                figure = _available(person)
+                st.html(f'<div class="pc-balance">{figure}</div>')
+            except CreditsError as error:
+                st.caption(error.message)
             if st.button("Buy credits", icon=":material/add_card:", width="stretch", key="badge_buy"):
                 st.switch_page(pages["buy"])
         _bell(person, pages)
@@ -39,6 +44,8 @@ def sidebar(person: Person, pages: Mapping[str, st.Page]) -> None:
             st.markdown(f"**{name}**")
             st.caption(f"{plain(person.email)} · {words(person.role)}")
             post_form("/auth/sign-out", {}, "Sign out", primary=False)
+    if figure:  # where the menu is closed, on a phone, the bar at the top says it
+        st.html(f'<div class="pc-balance pc-top">{figure}</div>')
 
 
 def _bell(person: Person, pages: Mapping[str, st.Page]) -> None:
@@ -63,11 +70,7 @@ def _waiting(person: Person, pages: Mapping[str, st.Page]) -> None:
         st.page_link(pages["approvals"], label=label, icon=":material/approval:")
 
 
-def _balance(person: Person) -> None:
-    try:
-        balance = ledger.balance(session.database(), person.identity)
-    except CreditsError as error:
-        st.caption(error.message)
-        return
+def _available(person: Person) -> str:
+    balance = ledger.balance(session.database(), person.identity)
     text = "Unlimited" if balance["unlimited"] else session.viewer().about(balance["available_micros"])
-    st.html(f'<div class="pc-balance"><span>Available</span><b>{escape(text)}</b></div>')
+    return f"<span>Available</span><b>{escape(text)}</b>"

@@ -146,7 +146,9 @@ def card(title: str, *, key: str | None = None, height: Any = "content") -> Iter
     with st.container(border=True, key=key, height=height):
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
         head.subheader(title, anchor=False)
-        yield lambda: head.container(horizontal=True, horizontal_alignment="right", width="content")
+        yield lambda: head.container(
+            horizontal=True, horizontal_alignment="right", vertical_alignment="center", width="content"
+        )
 
 
 def empty(title: str, what_to_do: str) -> None:
