@@ -28,7 +28,7 @@ PAGES = (
     ("Account", "account/usage.py", "Usage", ":material/bar_chart:", session.EVERYBODY),
     ("Account", "account/transactions.py", "Transactions", ":material/receipt_long:", session.EVERYBODY),
     ("Billing", "account/auto_reload.py", "Auto-reload", ":material/autorenew:", session.EVERYBODY),
-    ("Billing", "account/plan.py", "Plan", ":material/card_membership:", session.EVERYBODY),
+    ("Billing", "account/plan.py", "Plan", ":material/event_repeat:", session.EVERYBODY),
     ("Billing", "account/statements.py", "Statements", ":material/description:", session.EVERYBODY),
     ("Billing", "account/invite.py", "Invite", ":material/group_add:", session.EVERYBODY),
     ("Settings", "account/api_keys.py", "API keys", ":material/key:", session.EVERYBODY),
@@ -92,9 +92,6 @@ def navigation(person: Person | None) -> tuple[st.Page, dict[str, st.Page]]:
     return st.navigation(sections, position="sidebar" if person else "hidden", expanded=True), by_name | {
         "": by_name[start]
     }
-    listed = {section: listed for section, listed in sections.items() if listed}
-    chosen = st.navigation(listed, position="sidebar" if person else "hidden", expanded=True)
-    return chosen, by_name | {"": by_name[start]}
 
 
 def start_page() -> None:

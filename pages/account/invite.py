@@ -127,10 +127,10 @@ else:
     if not program["on"]:
         st.info("Invitations are switched off: new codes cannot be entered now.", icon=":material/info:")
     own_invitation(answer, viewer)
-    with st.grid(2, gap="small", min_column_width=320) as grid:
-        with grid.cell():
-            link_card(answer)
-        with grid.cell():
-            terms_card(program, viewer)
+    left, right = st.columns(2)
+    with left:
+        link_card(answer)
+    with right:
+        terms_card(program, viewer)
     figures(answer, viewer)
     who_joined(answer, viewer)

@@ -121,7 +121,7 @@ def follow(session_id: str) -> None:
 
 def page() -> None:
     person, viewer = session.guard(session.EVERYBODY), session.viewer()
-    with widgets.page_header("Plan", "Credits that come by themselves, each month."):
+    with widgets.page_header("Plan", "Credits every month, paid by card. Cancel whenever you like."):
         if shell.is_test_mode():
             st.badge(shell.TEST_MODE, icon=":material/science:", color="orange")
     if st.query_params.get("canceled"):

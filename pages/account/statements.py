@@ -118,7 +118,7 @@ def cards_and_invoices() -> None:
 
 def show(person: Person, viewer: Viewer) -> None:
     months = statements.statements(session.database(), person.identity, limit=MONTHS)
-    with widgets.page_header("Statements", f"Month by month, by the clocks of {months['time_zone']}."):
+    with widgets.page_header("Statements", f"One for each month, in {months['time_zone']} time."):
         toolbar = st.container(horizontal=True, horizontal_alignment="right")
     month = choose_month(months["items"])
     statement = statements.statement(session.database(), person.identity, month)

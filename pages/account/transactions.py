@@ -66,7 +66,12 @@ else:
         tables.Table(rows, viewer)
         .time("Time", "created_at")
         .pill("Kind", "kind")
-        .texts("What", [row["reason"] or words(row["operation"] or "") for row in rows], width="medium")
+        .texts(
+            "What",
+            [row["reason"] or words(row["operation"] or "") for row in rows],
+            width=270,
+            phone_width=118,
+        )
         .credits("Amount", "amount_micros", signed=True)
         .credits("Balance after", "posted_after_micros")
         .text("Number", "transaction_id")

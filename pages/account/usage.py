@@ -57,7 +57,8 @@ def days_text(first: str, last: str, viewer: Viewer) -> str:
 
 
 def tiles(found: Mapping[str, Any], viewer: Viewer) -> None:
-    before = f"vs {days_text(found['before_from'], found['before_to'], viewer)}"
+    days_before = days_text(found["before_from"], found["before_to"], viewer)
+    before = "vs before" if viewer.phone else f"vs {days_before}"
 
     def against(change: float | None) -> tuple[str | None, str]:
         text = widgets.percent_change(change)
@@ -75,7 +76,7 @@ def tiles(found: Mapping[str, Any], viewer: Viewer) -> None:
         )  # fmt: skip
         widgets.tile(
             "A day, on average", viewer.about(found["day_average_micros"]), None,
-            f"{viewer.about(found['day_average_before_micros'])} in the period before",
+            f"{viewer.about(found['day_average_before_micros'])} {'before' if viewer.phone else 'in the period before'}",
         )  # fmt: skip
 
 
@@ -137,7 +138,7 @@ def numbers(found: Mapping[str, Any], chosen: Mapping[str, Any], viewer: Viewer)
             exports.csv_button("CSV", "usage.csv", COLUMNS, rows_later, key="table_csv")
         (
             tables.Table(rows, viewer)
-            .texts("Days", [days_text(row["start"], row["end"], viewer) for row in rows])
+            .texts(UNITS[found["unit"]], [days_text(row["start"], row["end"], viewer) for row in rows])
             .text("Operation", "name")
             .texts(
                 "Quantity",

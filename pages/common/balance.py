@@ -49,7 +49,7 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
     with st.grid(5, gap="small", min_column_width=150):
         widgets.tile(
             "Available credits",
-            viewer.about(balance["available_micros"]),
+            "Unlimited" if balance["unlimited"] else viewer.about(balance["available_micros"]),
             viewer.credits(overview["today_micros"], signed=True) if overview["today_micros"] else None,
             ("today" if overview["today_micros"] else "unchanged today") + held,
             [plotted(day["posted_micros"]) for day in days],

@@ -34,10 +34,12 @@ class Table:
             label, [row.get(field) or "" for row in self._rows], st.column_config.TextColumn(label, **options)
         )
 
-    def texts(self, label: str, values: Iterable[str], **options: Any) -> Table:
-        """A column of texts made by the page, one for each row. A phone has no room for a given width."""
+    def texts(
+        self, label: str, values: Iterable[str], *, phone_width: int | None = None, **options: Any
+    ) -> Table:
+        """A column of texts made by the page, one for each row. On a phone it is as wide as `phone_width`, or as its texts."""
         if self._viewer.phone:
-            options.pop("width", None)
+            options["width"] = phone_width
         return self._add(label, list(values), st.column_config.TextColumn(label, **options))
 
     def actor(self, label: str, field: str) -> Table:
