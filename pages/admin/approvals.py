@@ -14,7 +14,7 @@ VIEWS = {"for_me": "For you", "mine": "Yours", "decided": "Decided", "limits": "
 EMPTY = {
     "for_me": (
         "Nothing waits for you",
-        "Adjustments, refunds and decisions above a limit of others appear here.",
+        "What others ask for above their limit appears here.",
     ),
     "mine": (
         "None of your requests waits",

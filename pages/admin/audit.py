@@ -87,8 +87,8 @@ else:
     picked = (
         tables.Table(rows, viewer)
         .time("When", "at")
-        .texts("What", [trail.action(row["action"]) for row in rows])
-        .texts("Who", [trail.who(row) for row in rows])
+        .texts("What", [trail.action(row["action"]) for row in rows], phone_width=110)
+        .texts("Who", [trail.who(row) for row in rows], phone_width=100)
         .texts("Account", [row["account_email"] or "" for row in rows])
         .texts("Why", [trail.summary(row, viewer) for row in rows], width="large")
         .draw(

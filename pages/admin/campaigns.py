@@ -43,7 +43,7 @@ def show_campaigns(person: Person, viewer: Viewer) -> None:
     picked = (
         tables.Table(rows, viewer)
         .text("Code", "code")
-        .text("Name", "name", width=150)
+        .text("Name", "name", width=190)
         .texts("Gives", [campaigns.gives(row, viewer) for row in rows])
         .pill("State", "state")
         .texts(

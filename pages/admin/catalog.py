@@ -35,38 +35,34 @@ def now_cards(found: Mapping[str, Any], viewer: Viewer) -> None:
     """What is valid now, with what the draft would put in its place."""
     prices, packages, plans, draft = (found[part] for part in ("operations", "packages", "plans", "items"))
     with widgets.card("Prices"):
-        (
+        table = (
             tables.Table(prices, viewer)
             .text("Operation", "name")
             .texts("Now", [price_text(price, viewer) for price in prices])
-            .texts(
-                "In the draft",
-                [
-                    price_text(draft["prices"][price["operation"]], viewer)
-                    if price["operation"] in draft["prices"]
-                    else ""
-                    for price in prices
-                ],
-            )
-            .draw(key="prices", alt="Prices now and in the draft")
         )
+        if draft["prices"]:
+            coming = [draft["prices"].get(price["operation"]) for price in prices]
+            table.texts("In the draft", [price_text(price, viewer) if price else "" for price in coming])
+        table.draw(key="prices", alt="Prices now and in the draft")
     left, right = st.columns([3, 2])
     with left, widgets.card("Packages", height="stretch"):
-        (
+        table = (
             tables.Table(packages, viewer)
             .text("Package", "name")
             .credits("Credits", "credits_micros")
             .credits("Bonus", "bonus_micros")
             .money("Price", "price_cents")
-            .texts(
+        )
+        if draft["packages"]:
+            coming = [draft["packages"].get(row["code"]) for row in packages]
+            table.texts(
                 "In the draft",
                 [
-                    _package_text(draft["packages"].get(row["code"]), row["currency"], viewer)
-                    for row in packages
+                    _package_text(new, row["currency"], viewer)
+                    for new, row in zip(coming, packages, strict=True)
                 ],
             )
-            .draw(key="packages", alt="Packages on sale", wide=("Bonus",))
-        )
+        table.draw(key="packages", alt="Packages on sale", wide=("Bonus",))
     with right, widgets.card("Plans", height="stretch"):
         if not plans:
             widgets.empty(

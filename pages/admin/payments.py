@@ -102,8 +102,9 @@ def show_list(status: str | None, search: str | None, **moments: Any) -> None:
                 viewer.money(row["refunded_cents"], row["currency"]) if row["refunded_cents"] else ""
                 for row in rows
             ],
+            alignment="right",
         )
-        .texts("Note", [row["review_reason"] or row["failure_reason"] or "" for row in rows])
+        .texts("Note", [row["review_reason"] or row["failure_reason"] or "" for row in rows], width=250)
         .draw(
             key=f"payments_{place}_{status}_{search}",
             alt="Payments, the newest first",

@@ -88,23 +88,24 @@ def _acknowledge(alert_id: int) -> None:
 def show_jobs() -> None:
     with widgets.card("Jobs"):
         rows = jobs.overview(session.database(), person.identity)
-        picked = (
+        table = (
             tables.Table([{**row, "state": STATES[row["state"]]} for row in rows], viewer)
             .text("Job", "job")
             .pill("State", "state")
-            .text("What it does", "does", width="medium")
+            .text("What it does", "does", width="large")
             .texts("Every", [_period(row["every_seconds"]) for row in rows], alignment="right")
             .time("Last run", "last_finished_at", pattern="MMM D, HH:mm:ss")
             .time("Next", "due_at", pattern="MMM D, HH:mm:ss")
-            .count("Runs", "runs")
-            .texts("Problem", [row.get("last_error") or "" for row in rows])
-            .draw(
-                key=f"jobs_{st.session_state.get(_CLOSED, 0)}",
-                alt="Background jobs; select one to see its last run or to run it now",
-                wide=("What it does", "Every", "Next", "Runs", "Problem"),
-                on_select="rerun",
-                selection_mode="single-row",
-            )
+        )
+        problems = [row.get("last_error") or "" for row in rows]
+        if any(problems):
+            table.texts("Problem", problems)
+        picked = table.draw(
+            key=f"jobs_{st.session_state.get(_CLOSED, 0)}",
+            alt="Background jobs; select one to see its last run or to run it now",
+            wide=("What it does", "Every", "Next", "Problem"),
+            on_select="rerun",
+            selection_mode="single-row",
         )
         st.caption("Select a job to see its last outcome, or to run it now.")
     if picked.selection.rows:
@@ -195,13 +196,13 @@ def _checks(status: Mapping[str, Any], viewer: Viewer) -> list[tuple[str, str]]:
     if verify:
         rows += [
             ("Ledger check", verify["error"] or "0 differences"),
-            ("at", viewer.time(verify["finished_at"])),
+            ("Checked", viewer.time(verify["finished_at"])),
         ]
     else:
         rows.append(("Ledger check", "not run yet"))
     if books:
         found = "failed" if books["status"] == "failed" else viewer.many(books["found"], "difference")
-        rows += [("Reconciliation", found), ("at", viewer.time(books["finished_at"]))]
+        rows += [("Reconciliation", found), ("Compared", viewer.time(books["finished_at"]))]
     else:
         rows.append(("Reconciliation", "not run yet"))
     return rows

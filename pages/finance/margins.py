@@ -18,20 +18,18 @@ session.guard(session.FINANCE)
 def tiles(found: dict[str, Any], viewer: Viewer) -> None:
     total, currency = found["total"], found["currency"]
     share = total["margin_percent"]
-    with st.grid("auto", gap="small", min_column_width=170):
+    with st.grid(4, gap="small", min_column_width=150):
         widgets.tile(
-            "Earned", viewer.money(round(total["revenue_cents"]), currency), None, "credits at what they cost"
+            "Earned", viewer.money(round(total["revenue_cents"]), currency), None, "what the credits cost"
         )
         widgets.tile(
             "Provider cost",
             viewer.money(round(total["cost_cents"]), currency),
             None,
-            "of operations with a cost",
+            "where it is known",
         )
-        widgets.tile(
-            "Margin", viewer.money(round(total["margin_cents"]), currency), None, "of operations with a cost"
-        )
-        widgets.tile("Margin in per cent", "–" if share is None else f"{share:.1f}%", None, "of what they earned")  # fmt: skip
+        widgets.tile("Margin", viewer.money(round(total["margin_cents"]), currency), None, "earned less cost")
+        widgets.tile("Margin in per cent", "–" if share is None else f"{share:.1f}%", None, "of earned")  # fmt: skip
 
 
 def operations(found: dict[str, Any], viewer: Viewer) -> None:
@@ -104,12 +102,16 @@ def cost_form() -> None:
 
 
 person, viewer = session.guard(session.FINANCE), session.viewer()
-with widgets.page_header("Margins", "Promotional credits earn nothing; a reversal takes its cost back"):
+with widgets.page_header(
+    "Margins", "What used credits earned, less what providers charge. Promotional credits earn nothing."
+):
     if person.role in session.ADMIN:
         with st.popover("Set a provider cost", icon=":material/edit:"):
             cost_form()
+    toolbar = st.container()
 with st.container(horizontal=True, vertical_alignment="center"):
     first, last = periods.choose(viewer, default="30d", with_all=False, with_months=True)
+with toolbar:
     exports.menu("margins", viewer, days=(first, last), key="export")
 begin, end = periods.moments(viewer, first, last)
 assert begin is not None and end is not None

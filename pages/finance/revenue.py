@@ -45,7 +45,7 @@ def tiles(months: list[dict[str, Any]], viewer: Viewer) -> None:
     bought, first = viewer.count(now["purchases"]), viewer.count(now["new_buyers"])
     buyers = [month["buyers"] for month in months]
     with st.grid("auto", gap="small", min_column_width=170):
-        net = ("after refunds and disputes", line("net_cents"), "bar")
+        net = ("less what went back", line("net_cents"), "bar")
         widgets.tile(f"Net sales in {name}", money("net_cents"), None, *net)
         widgets.tile("Sales", money("sales_cents"), None, f"{bought} purchases", line("sales_cents"), "bar")
         widgets.tile(
@@ -73,13 +73,14 @@ def months_card(months: list[dict[str, Any]], viewer: Viewer) -> None:
     with widgets.card(f"Money by month in {currency.upper()}") as toolbar:
         with toolbar():
             exports.menu("revenue", viewer, key="revenue_export")
+        parts = {"Net sales": "net_cents", "Refunds": "refunds_cents", "Disputes": "disputes_cents"}
         charts.draw(
             charts.months(
                 [month["month"] for month in months],
                 {
-                    "Net sales": [plotted_money(month["net_cents"], currency) for month in months],
-                    "Refunds": [plotted_money(month["refunds_cents"], currency) for month in months],
-                    "Disputes": [plotted_money(month["disputes_cents"], currency) for month in months],
+                    name: [plotted_money(month[field], currency) for month in months]
+                    for name, field in parts.items()
+                    if name == "Net sales" or any(month[field] for month in months)
                 },
                 dark=viewer.dark,
                 unit=f" {currency.upper()}",
@@ -110,7 +111,8 @@ def recurring_card(person: Person, viewer: Viewer, months: int, currency: str) -
         rows = [row for row in found["rows"] if row["currency"] == currency]
         if not rows:
             widgets.empty(
-                "No subscriptions yet", "Plans are offered on the page Plan; each one that runs counts here."
+                "No subscriptions yet",
+                "Account holders subscribe on the page Plan. Every plan that runs counts here.",
             )
             return
         now, money = rows[-1], widgets.plain(viewer.money(rows[-1]["mrr_cents"], currency))
