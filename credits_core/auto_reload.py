@@ -97,6 +97,7 @@ def agree(
     card = next((c for c in cards if payment_method_id in (None, c.payment_method_id)), None)
     if card is None or customer_id is None:
         raise NotFound("There is no such saved card; save a card first, then switch auto-reload on.")
+    before = state(parts.db, identity)
     parts.db.call(
         "set_auto_reload",
         identity,
@@ -109,6 +110,7 @@ def agree(
         consent_text=consent_text,
         text_version=CONSENT_VERSION,
     )
+    _end_waiting(parts, identity, before)
     return state(parts.db, identity)
 
 
@@ -117,13 +119,18 @@ def switch(parts: Parts, identity: Identity, action: str) -> Answer:
     first, so that resuming does not charge a second time for the same reload."""
     before = state(parts.db, identity)
     parts.db.call("switch_auto_reload", identity, action=action)
+    _end_waiting(parts, identity, before)
+    return state(parts.db, identity)
+
+
+def _end_waiting(parts: Parts, identity: Identity, before: Answer) -> None:
+    """Settle or end the payment that waited for its owner's confirmation, so that it is not paid beside the next reload."""
     for attempt in before["attempts"][:1]:
         if attempt["status"] == "authentication_required":
             purchase = parts.db.call("purchase", identity, purchase_id=attempt["purchase_id"])
             if purchase["status"] in ("open", "failed") and purchase["session_id"] is not None:
                 parts.stripe.cancel_payment_intent(purchase["session_id"])
                 fulfillment.fulfill_session(parts.db, parts.stripe, purchase["session_id"])
-    return state(parts.db, identity)
 
 
 def run(db: Database, stripe: StripeGateway, base_url: str, *, limit: int = BATCH) -> dict[str, int]:

@@ -44,6 +44,9 @@ def paused_banner(state: dict[str, Any]) -> None:
         "refused_card": "Save another card below and agree to the terms with it.",
         "declines": "Ask your bank or choose another card below, then resume.",
         "terms": "Look at the terms below and agree to new ones.",
+        "review": "Nothing is lost; resume when it is settled.",
+        "disputed": "Clear it up with your bank, then resume.",
+        "refunded": "Resume when reloads shall go on.",
     }[state["paused_for"]]
     with st.container(border=True):
         st.warning(

@@ -90,11 +90,16 @@ begin
       jsonb_build_object('starts_at', credits._iso(m.starts_at), 'ends_at', credits._iso(m.ends_at)));
   elsif m.packages is not null and not coalesce(t.package = any (m.packages), false) then
     perform credits._raise('LC409', 'This code is for other packages.', jsonb_build_object('packages', m.packages));
-  elsif m.first_purchase_only and exists (select from credits.purchases where account_id = p_account_id and status = 'credited') then
+  elsif m.first_purchase_only and exists (
+      select from credits.purchases where account_id = p_account_id and status in ('processing', 'credited', 'review')) then
     perform credits._raise('LC409', 'This code is for a first purchase.');
   elsif (select count(*) from credits.redemptions where campaign_id = m.id and account_id = p_account_id and status <> 'released')
         >= m.max_per_account then
     perform credits._raise('LC409', 'You have used this code already.');
+  elsif m.first_purchase_only and exists (
+      select from credits.redemptions as r join credits.campaigns as c on c.id = r.campaign_id
+       where r.account_id = p_account_id and r.status <> 'released' and c.first_purchase_only) then
+    perform credits._raise('LC409', 'A payment page with a code for a first purchase is open already; pay there, or buy without it.');
   elsif m.max_redemptions <= (select count(*) from credits.redemptions where campaign_id = m.id and status <> 'released') then
     perform credits._raise('LC409', 'This code has been used up.');
   end if;

@@ -111,7 +111,10 @@ begin
   if p.id is not null then
     return credits._replayed_purchase(p, p_package, p_amount_cents, p_flow, p_livemode, v_code, p_payment_method_id);
   end if;
-  perform from credits.campaigns where code = v_code for update;  -- its limits are counted one purchase at a time
+  if v_code is not null then  -- the limits of codes are counted one purchase at a time
+    perform from credits.accounts where id = v_account for no key update;
+    perform from credits.campaigns where code = v_code for update;
+  end if;
   t := credits._purchase_terms(v_account, p_package, p_amount_cents, v_code);
   if not to_jsonb(t) @> coalesce(p_shown, '{}') then
     perform credits._raise('LC409', 'This price is not the one you saw any more; look at it again, then pay.', jsonb_build_object(

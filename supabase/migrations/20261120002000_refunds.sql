@@ -200,6 +200,7 @@ begin
          credits_micros = r.credits_micros, bonus_micros = credits._drawn(v_draws) - r.credits_micros where id = r.id returning * into r;
   perform credits._close_ledger(a);
   perform credits._follow_referral(p);
+  perform credits._pause_refunded(p);
   return r;
 end $$;
 

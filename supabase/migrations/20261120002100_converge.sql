@@ -106,6 +106,7 @@ begin
           p_refund ->> 'id', a.seq, credits._now(), case p_refund ->> 'status' when 'succeeded' then credits._now() end)
   returning * into r;
   perform credits._close_ledger(a);
+  perform credits._pause_refunded(p);
   if r.status = 'succeeded' then perform credits._tell_refund(r); end if;
   return 1;
 end $$;
@@ -124,7 +125,10 @@ begin
   insert into credits.disputes (id, account_id, purchase_id, amount_cents, status, reason, created_at, updated_at)
   values (p_dispute ->> 'id', p.account_id, p.id, (p_dispute ->> 'amount_cents')::bigint, p_dispute ->> 'status',
           p_dispute ->> 'reason', credits._now(), credits._now())
-  on conflict (id) do update set status = excluded.status, updated_at = excluded.updated_at returning * into x;
+  on conflict (id) do update set status = excluded.status, updated_at = excluded.updated_at
+    -- the bank has decided: a look from before that arrives late
+    where disputes.status not in ('won', 'lost') or excluded.status in ('won', 'lost') returning * into x;
+  if x.id is null then return 0; end if;
   select * into t from credits.transactions where account_id = p.account_id and seq = x.transaction_seq;
   if t.seq is null and not v_take or t.seq is not null and v_take and not credits._dispute_is_short(p, x.amount_cents, t) then
     return 0;
@@ -139,6 +143,7 @@ begin
     v_share := credits._share_of_purchase(p, x.amount_cents);
     a := credits._claw_back(a, p, 'dispute', v_share.credits_micros, v_share.bonus_micros, 'Disputed: ' || coalesce(x.reason, 'no reason given'));
     update credits.disputes set transaction_seq = a.seq where id = x.id;
+    perform credits._pause_after(p.account_id, 'disputed', 'A payment of this account is disputed at the bank.');
   end if;
   perform credits._close_ledger(a);
   perform credits._audit('dispute', p.account_id, jsonb_build_object('dispute_id', x.id, 'status', x.status));

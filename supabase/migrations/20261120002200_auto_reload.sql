@@ -30,7 +30,8 @@ create table credits.auto_reload (
   next_attempt_at   timestamptz not null default '-infinity',
   waits_for         text check (waits_for in ('declined', 'cap_day', 'cap_month')),  -- why next_attempt_at is later
   paused_reason     text,                       -- not null: paused until the owner resumes it
-  paused_for        text check (paused_for in ('authentication_required', 'refused_card', 'declines', 'terms')),
+  paused_for        text check (paused_for in (
+    'authentication_required', 'refused_card', 'declines', 'terms', 'review', 'disputed', 'refunded')),
   paused_at         timestamptz,
   pay_url           text,                       -- where the owner can pay what was not allowed without them
   constraint target_above_threshold check (target_micros > threshold_micros),

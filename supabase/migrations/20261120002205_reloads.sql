@@ -58,6 +58,7 @@ begin
     select r.account_id from credits.auto_reload as r join credits.accounts as a on a.id = r.account_id
      where r.is_on and r.paused_reason is null and r.next_attempt_at <= v_now
        and a.posted_micros - a.held_micros < r.threshold_micros
+       and not exists (select from credits.auto_reload_attempts as t where t.account_id = r.account_id and t.status = 'in_flight')
         or exists (select from credits.auto_reload_attempts as t
                     where t.account_id = r.account_id and t.status = 'in_flight' and t.lease_until <= v_now)
      order by r.next_attempt_at, r.account_id limit least(p_limit, 500) for update of r skip locked
@@ -113,6 +114,23 @@ language sql set search_path = '' as $$
   update credits.auto_reload set paused_for = p_for, paused_reason = p_reason, paused_at = credits._now(), pay_url = p_pay_url
    where account_id = p_account_id and is_on and paused_reason is null
 $$;
+
+-- Money of this account went back, or does not arrive: charging the same card again by itself is for its owner to decide.
+create function credits._pause_after(p_account_id bigint, p_for text, p_reason text) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if not exists (select from credits.auto_reload where account_id = p_account_id and is_on and paused_reason is null) then return; end if;
+  perform credits._pause_reload(p_account_id, p_for, p_reason);
+  perform credits._tell(p_account_id, 'auto_reload_paused', jsonb_build_object('is_auto_reload', true, 'reason', p_reason));
+end $$;
+
+-- A reload that was refunded is not bought again at once.
+create function credits._pause_refunded(p credits.purchases) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if p.idempotency_key not like 'auto-reload:%' then return; end if;
+  perform credits._pause_after(p.account_id, 'refunded', 'A payment that auto-reload made was refunded.');
+end $$;
 
 create function credits._tell_reload(t credits.auto_reload_attempts) returns void
 language plpgsql set search_path = '' as $$
@@ -177,6 +195,9 @@ begin
   end if;
   if p_outcome in ('succeeded', 'not_needed') then
     update credits.auto_reload set failures = 0, next_attempt_at = v_now, waits_for = null where account_id = s.account_id;
+    if (select status from credits.purchases where id = t.purchase_id) = 'review' then
+      perform credits._pause_after(s.account_id, 'review', 'The last payment is being looked at before its credits are added.');
+    end if;
   else
     update credits.auto_reload set failures = failures + 1, waits_for = 'declined',
            next_attempt_at = v_now + interval '1 hour' * power(2, least(failures, 5))

@@ -140,6 +140,9 @@ begin
   perform from credits.accounts
    where id = p_account_id or id = (select referrer_id from credits.referrals where referee_id = p_account_id and status <> 'rejected')
    order by id for no key update;
+  -- an invitation that was accepted while we waited
+  perform from credits.accounts where id = (select referrer_id from credits.referrals where referee_id = p_account_id and status <> 'rejected')
+     for no key update;
 end $$;
 
 -- What a purchase has brought and not given back, tax apart.

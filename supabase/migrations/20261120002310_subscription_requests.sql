@@ -151,6 +151,8 @@ begin
   if p_action is null or p_action not in ('change', 'cancel', 'keep') or (p_action = 'change') <> (p_plan is not null) then
     perform credits._raise('LC400', 'action must be change (with a plan), cancel or keep.');
   end if;
+  -- the subscription, then the account: in the order in which invoices are taken in
+  perform from credits.subscriptions where account_id = v_account and livemode = p_livemode and status in ('active', 'past_due') for update;
   perform from credits.accounts where id = v_account for no key update;
   select * into r from credits.subscription_requests where account_id = v_account and idempotency_key = p_idempotency_key;
   if r.id is not null then

@@ -216,6 +216,9 @@ declare
     -- without an attempt that counts: it waits for the cardholder (the card asks for authentication)
     or to_timestamp((i ->> 'created')::bigint) < credits._now() - interval '65 minutes');
 begin
+  if exists (select from credits.purchases where invoice_id = i ->> 'invoice_id') then
+    return credits._purchase_answer(p, false) from credits.purchases as p where invoice_id = i ->> 'invoice_id';  -- an older look
+  end if;
   if v_failed then
     if s.invoice_id is distinct from i ->> 'invoice_id' or s.attempts < (i ->> 'attempt_count')::int then
       perform credits._subscription_changed(s, 'payment_failed', jsonb_build_object(

@@ -49,7 +49,9 @@ def bars_in_the_dark(page: Page, screen: Screen, url: str) -> None:
     """A page opened in the dark, not switched to it later: its charts have the colors of the dark."""
     page.emulate_media(color_scheme="dark")
     page.goto(url)
-    bars = page.locator(".js-plotly-plot .bars path:visible").first  # a day without sales has a bar of no height
+    bars = page.locator(
+        ".js-plotly-plot .bars path:visible"
+    ).first  # a day without sales has a bar of no height
     drawn(page, bars)
     expect(bars).to_have_css("fill", "rgb(91, 141, 239)")
     settled(page)

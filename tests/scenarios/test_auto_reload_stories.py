@@ -242,6 +242,21 @@ def test_the_owner_follows_the_link_and_pays(world: World, owner: Owner) -> None
     assert owner.charges.count("succeeded") == 1
 
 
+def test_new_terms_end_the_payment_that_waited_for_its_owner(world: World, owner: Owner) -> None:
+    """Who agrees to new terms instead of confirming pays once: by the next reload, not by the old link, too."""
+    owner.card_becomes(ASKS)
+    work(world)
+    payment = owner.state["pay_url"].rpartition("=")[2]
+    owner.card_becomes(CARD)
+    assert owner.buyer.post("auto-reload", TERMS | {"target": "560"})["state"] == "on"
+    assert ten_workers(world) == ["charged"]
+    done = auto_reload.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
+    assert done.startswith(f"{BASE}/checkout_return")
+    world.control(f"payment_intents/{payment}/pay", card=CARD, expect=400)
+    world.poll()
+    assert (owner.buyer.available, owner.charges.count("succeeded")) == (micros("560"), 1)
+
+
 def test_off_is_off_and_only_the_owner_agrees(world: World, owner: Owner) -> None:
     admin = world.person("admin")
     assert admin.get("auto-reload", account=str(owner.buyer.account_id))["state"] == "on"

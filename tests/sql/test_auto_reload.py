@@ -369,3 +369,64 @@ def test_a_preview_says_what_terms_would_do_and_changes_nothing(
     assert isinstance(refused(lambda: ben.call("auto_reload_preview", **theirs)), errors.NotAllowed)
     assert person("finance").call("auto_reload_preview", **theirs)["amount_cents"] == 2150
     assert owner_sql("select count(*) as n from credits.auto_reload")[0]["n"] == 0
+
+
+def test_attempts_under_way_keep_nobody_waiting(
+    holder: Callable[..., Person], service: Call, finish: Call, clock: Clock
+) -> None:
+    """A10: bank debits take days; the accounts whose reload is under way do not fill up the places of the others."""
+    people = [holder("1.00") for _ in range(5)]
+    for somebody in people:
+        agree(somebody)
+    taken = [service("claim_auto_reloads", livemode=False, limit=2)["items"] for _ in range(3)]
+    assert [len(items) for items in taken] == [2, 2, 1]
+    assert {item["account_id"] for items in taken for item in items} == {p.account_id for p in people}
+
+
+def test_a_payment_that_is_not_credited_is_not_made_again(
+    holder: Callable[..., Person], clock: Clock, claim: Call, service: Call
+) -> None:
+    """A10, A3: the card was charged, but the payment does not match and waits for a person: the balance stays low, and no card is
+    charged for it a second time."""
+    anna = holder("1.00")
+    agree(anna)
+    (attempt,) = claim()
+    purchase = service("purchase", purchase_id=attempt["purchase_id"])
+    assert service("fulfill_purchase", session=paid(purchase, amount_subtotal=1))["status"] == "review"
+    service("finish_auto_reload", attempt_id=attempt["attempt_id"], outcome="succeeded")
+    assert claim() == []
+    state = anna.call("auto_reload")
+    assert (state["state"], state["paused_for"]) == ("paused", "review")
+
+
+@pytest.mark.parametrize("how", ["dispute", "refund here", "refund at Stripe"])
+def test_money_that_goes_back_is_not_charged_again_by_itself(
+    how: str, holder: Callable[..., Person], clock: Clock, claim: Call, finish: Call, service: Call
+) -> None:
+    """A10, A9: a dispute or a refund takes the credits and brings the balance below the threshold. The same card is not charged at
+    once; the owner is told, once, and resumes."""
+    anna = holder("1.00")
+    agree(anna)
+    (attempt,) = claim()
+    finish(attempt, "succeeded")
+    totals: dict[str, Any] = {"refunds": [], "disputes": []}
+    if how == "dispute":
+        totals["disputes"] = [
+            {"id": "dp_1", "amount_cents": 2400, "status": "needs_response", "reason": "fraudulent"}
+        ]
+    elif how == "refund at Stripe":
+        totals["refunds"] = [{"id": "re_1", "amount_cents": 2400, "status": "succeeded"}]
+    if how == "refund here":
+        service(
+            "request_refund", purchase_id=attempt["purchase_id"], reason="not wanted", idempotency_key="r"
+        )
+    for _ in range(2):
+        service("converge_purchase", purchase_id=attempt["purchase_id"], totals=totals)
+    assert anna.available == micros("1")
+    assert claim() == []
+    state = anna.call("auto_reload")
+    assert (state["state"], state["paused_for"]) == ("paused", "disputed" if how == "dispute" else "refunded")
+    told = [alert["kind"] for alert in anna.call("alerts")["items"]]
+    assert told.count("auto_reload_paused") == 1
+    anna.call("switch_auto_reload", action="resume")
+    assert len(claim()) == 1

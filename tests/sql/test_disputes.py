@@ -105,17 +105,38 @@ def test_a_refund_made_in_stripes_dashboard_is_forced(anna: Person, buy: Call, c
 def test_any_order_and_number_ends_where_stripe_is(
     seed: int, anna: Person, buy: Call, converge: Call, owner_sql: Callable[..., Rows]
 ) -> None:
-    """Deliveries in any order are looks at the same totals: the last one decides, every reversal is exact."""
+    """Deliveries in any order are looks at the same totals: the last one decides, every reversal is exact. What the bank has
+    decided is not undone by an older look."""
     chance = random.Random(seed)
     bought = buy(anna, "small")
     anna.use("api_request", chance.randint(0, 500), new_key())
     spent = micros("500") - anna.available
     status = "needs_response"
     for _ in range(12):
-        status = chance.choice(["needs_response", "under_review", "won", "lost", "warning_closed"])
+        look = chance.choice(["needs_response", "under_review", "won", "lost", "warning_closed"])
+        decided = status in ("won", "lost") and look not in ("won", "lost")
+        status = status if decided else look
         for _ in range(chance.randint(1, 3)):
-            converge(bought, disputes=[dispute(status)], refunds=[made_at_stripe("re_1", 400)])
+            converge(bought, disputes=[dispute(look)], refunds=[made_at_stripe("re_1", 400)])
     taken = micros("500") if status in ("needs_response", "under_review", "lost") else micros("100")
     assert anna.available == micros("500") - spent - taken
     (row,) = owner_sql("select count(*) as n from credits.refunds")
     assert row["n"] == 1
+
+
+def test_a_look_from_before_the_bank_decided_changes_nothing(anna: Person, buy: Call, converge: Call) -> None:
+    """A9: the totals were read before the dispute was won and arrive after it: the credits stay where they are."""
+    bought = buy(anna, "small")
+    for status in ("needs_response", "won", "under_review", "needs_response"):
+        converge(bought, disputes=[dispute(status)])
+    assert anna.available == micros("500")
+
+
+def test_a_dispute_that_was_prevented_does_not_bar_refunds(
+    anna: Person, buy: Call, converge: Call, service: Call
+) -> None:
+    """A8: Stripe calls a dispute prevented when it never became one."""
+    bought = buy(anna, "small")
+    converge(bought, disputes=[dispute("prevented")])
+    assert anna.available == micros("500")
+    assert service("refund_preview", purchase_id=bought["purchase_id"])["allowed"] is True

@@ -90,6 +90,30 @@ def test_limits_hold_for_many_at_once(holder: Callable[..., Person], campaign: C
         assert sum(pool.map(attempt, people)) == 5
 
 
+def test_there_is_one_first_purchase(
+    holder: Callable[..., Person], campaign: Call, buy_with: Call, service: Call
+) -> None:
+    """A12: two codes for a first purchase are not both used by opening two payment pages before paying, nor at the same moment."""
+    campaign("HELLO", "discount_percent", 50, first_purchase_only=True, max_per_account=5)
+    campaign("WELCOME", "bonus_percent", 50, first_purchase_only=True)
+    for people in ([holder()] * 2, [holder()] * 2):
+        codes = iter(["HELLO", "WELCOME"])
+
+        def attempt(somebody: Person) -> bool:
+            try:
+                return bool(buy_with(somebody, next(codes), pay=False))  # noqa: B023
+            except errors.Conflict:
+                return False
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sum(pool.map(attempt, people)) == 1
+    anna = holder()
+    first = buy_with(anna, "HELLO", pay=False)
+    assert isinstance(refused(lambda: buy_with(anna, "HELLO")), errors.Conflict)
+    service("fail_purchase", purchase_id=first["purchase_id"], status="expired")
+    assert buy_with(anna, "WELCOME")["status"] == "credited"
+
+
 def test_who_when_and_for_what(
     holder: Callable[..., Person], campaign: Call, buy_with: Call, clock: Clock, service: Call
 ) -> None:

@@ -398,7 +398,7 @@ def test_a_dispute_takes_and_a_won_one_restores_the_very_grants(
     bought = pay(ben)
     anna.use("call", 60 * 10)
     before = [(g["id"], g["remaining_micros"]) for g in [*grants(anna), *grants(ben)]]
-    for status in ("needs_response", "won", "needs_response", "under_review", "won", "won"):
+    for status in ("needs_response", "won", "lost", "under_review", "won", "won"):
         converge(bought, disputes=[dispute(status, 1000)])
         expected = ["3.5", "13"] if status == "won" else ["-1.5", "0"]
         assert available(anna, ben) == expected, status

@@ -579,6 +579,26 @@ def test_a_failed_renewal_is_told_once_an_attempt_with_the_way_to_pay(
     assert [change["what"] for change in anna.call("subscription")["changes"]][:2] == ["recovered", "paid"]
 
 
+def test_an_older_look_at_an_invoice_does_not_undo_its_payment(
+    holder: Callable[..., Person], subscribe: Callable[..., Subscription]
+) -> None:
+    """A11: the invoice was read before it was paid, and the look arrives after it: nothing waits to be paid, nobody is told so."""
+    anna = holder()
+    one = subscribe(anna)
+    one.renew()
+    one.settle(status="open", attempt_count=1)
+    assert (one.seen["pay_url"], one.seen["attempts"]) == (None, 0)
+    kinds = [alert["kind"] for alert in anna.call("alerts")["items"]]
+    assert "subscription_payment_failed" not in kinds
+    anna.call(
+        "request_subscription_change",
+        action="change",
+        plan="large",
+        livemode=False,
+        idempotency_key=new_key(),
+    )
+
+
 def test_when_stripe_gives_up_it_ends_and_a_late_payment_is_credited_all_the_same(
     subscribe: Callable[..., Subscription], holder: Callable[..., Person], service: Call
 ) -> None:
