@@ -115,6 +115,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("name"),
         Column("email"),
         Column("state"),
+        Column("livemode", "flag"),
         *_PURCHASE,
         Column("refunded", "money", "refunded_cents"),
         Column("disputed", "money", "disputed_cents"),

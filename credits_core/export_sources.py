@@ -36,7 +36,8 @@ ACCOUNTS_A_PAGE = 100
 DAYS_A_PAGE = 31
 UTC = ZoneInfo("UTC")
 MONTH = re.compile(r"\d{4}-\d{2}", re.ASCII)
-TEXTS = ("kind", "status", "search", "number", "month", "actor")
+TEXTS = ("kind", "status", "search", "number", "month", "actor", "currency", "mode")
+MODES: Mapping[str | None, bool | None] = {None: None, "test": False, "live": True}  # as livemode
 MAX_TEXT = 100
 DAYS = 30  # of usage, when no days are asked for
 
@@ -55,6 +56,8 @@ class Asked:
     number: str | None = None
     month: str | None = None
     actor: str | None = None
+    currency: str | None = None
+    mode: str | None = None
     livemode: bool = False
 
     def moments(self) -> dict[str, Any]:
@@ -72,8 +75,11 @@ class Asked:
 
     @classmethod
     def of(cls, query: Mapping[str, str | None], account_id: int | None, *, livemode: bool) -> Asked:
-        """From the texts of a query: from, to (days), time_zone, kind, status, search, number, month, actor. InvalidRequest."""
+        """From the texts of a query: from, to (days), time_zone, kind, status, search, number, month, actor, currency, mode (test or
+        live; of payments, which know both). InvalidRequest."""
         texts = {name: (query.get(name) or "")[:MAX_TEXT] or None for name in TEXTS}
+        if texts["mode"] not in MODES:
+            raise InvalidRequest("mode is test or live; without it both.")
         return cls(
             _zone(query.get("time_zone") or "UTC"),
             _day(query.get("from")),
@@ -253,7 +259,7 @@ def _accounts(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
 def _payments(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
     return every(
         lambda **page: payments.payments(db, identity, **page),
-        status=asked.status, search=asked.search, **asked.moments(),
+        status=asked.status, search=asked.search, currency=asked.currency, livemode=MODES[asked.mode], **asked.moments(),
     )  # fmt: skip
 
 

@@ -50,6 +50,12 @@ def payments(
     return answer
 
 
+def currencies(db: Database, identity: Identity) -> list[str]:
+    """In which currencies there are payments lately, or could be, for a filter; for staff."""
+    found: list[str] = db.call("payment_currencies", identity)["items"]
+    return found
+
+
 def payment(db: Database, identity: Identity, purchase_id: UUID | str) -> Answer:
     """One payment with grants, refunds, disputes, attempts, events, timeline, and review (what can be decided). NotFound."""
     answer: Answer = db.call("payment", identity, purchase_id=purchase_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from starlette.responses import StreamingResponse
@@ -13,6 +13,7 @@ from credits_core.export_sources import Asked, Export
 from credits_core.exports import MEDIA_TYPES, Format
 from credits_core.http.caller import Called
 from credits_core.http.figures import Zone
+from credits_core.http.paying import Currency
 from credits_core.http.reading import Whose
 
 router = APIRouter(prefix="/credits", tags=["Exports"])
@@ -69,6 +70,11 @@ def export(
     search: Filter = None,
     number: Filter = None,
     month: Month = None,
+    actor: Filter = None,
+    currency: Currency = None,
+    mode: Annotated[
+        Literal["test", "live"] | None, Query(description="Of payments; without it both.")
+    ] = None,
 ) -> StreamingResponse:
     """The whole result as a file: amounts are exact decimals in credits, times those of `time_zone`.
 
@@ -84,6 +90,9 @@ def export(
         "search": search,
         "number": number,
         "month": month,
+        "actor": actor,
+        "currency": currency,
+        "mode": mode,
     }
     live = caller.runtime.settings.stripe_live
     asked = Asked.of(query, caller.account_id(account), livemode=live)

@@ -24,6 +24,8 @@ Status = Literal[
     "created", "open", "processing", "credited", "expired", "failed", "review", "refunded", "disputed"
 ]
 
+Currency = Annotated[str | None, Query(pattern="^[a-z]{3}$", examples=["usd"])]
+
 
 class Decided(Body):
     decision: Literal["credit", "refund", "close"] = Field(
@@ -37,6 +39,10 @@ class Decided(Body):
 class Payments(Answer):
     items: list[dict[str, Any]]
     next_cursor: str | None
+
+
+class Currencies(Answer):
+    items: list[str] = Field(examples=[["eur", "usd"]])
 
 
 class Payment(Answer):
@@ -67,7 +73,7 @@ def list_payments(
     ] = None,
     from_: From = None,
     to: To = None,
-    currency: Annotated[str | None, Query(pattern="^[a-z]{3}$")] = None,
+    currency: Currency = None,
     livemode: bool | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -86,6 +92,12 @@ def list_payments(
         cursor=cursor,
     )
     return answer(found)
+
+
+@router.get("/currencies", response_model=Currencies)
+def currencies(caller: Called) -> JSONResponse:
+    """In which currencies there are payments, to choose one."""
+    return answer({"items": payments.currencies(caller.db, caller.identity)})
 
 
 @router.get("/{purchase_id}", response_model=Payment)

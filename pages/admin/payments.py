@@ -35,6 +35,7 @@ STATUSES = (
     "failed",
     "review",
 )
+MODES = {"live": "Live", "test": "Test"}
 LISTS = {"all": "All payments", "review": "Review queue"}
 
 
@@ -62,18 +63,42 @@ def filters() -> tuple[dict[str, Any], periods.Days]:
             bind="query-params",
             width=320,
         )
+        currency = st.selectbox(
+            "Currency",
+            payments.currencies(session.database(), person.identity),
+            index=None,
+            placeholder="Any currency",
+            format_func=str.upper,
+            key="currency",
+            label_visibility="collapsed",
+            bind="query-params",
+            width=150,
+        )
+        mode = st.selectbox(
+            "Mode",
+            list(MODES),
+            index=None,
+            placeholder="Live and test",
+            format_func=MODES.get,
+            key="mode",
+            label_visibility="collapsed",
+            bind="query-params",
+            width=150,
+        )
         days = periods.choose(viewer, default="30d", with_all=True)
-    return {"status": status, "search": search.strip() or None if search else None}, days
+    words = search.strip() or None if search else None
+    return {"status": status, "search": words, "currency": currency, "mode": mode}, days
 
 
-def show_list(status: str | None, search: str | None, **moments: Any) -> None:
-    place = paging.cursor(f"payments {status} {search} {moments}")
+def show_list(status: str | None, search: str | None, mode: str | None = None, **more: Any) -> None:
+    place = paging.cursor(f"payments {status} {search} {mode} {more}")
     answer = payments.payments(
         session.database(),
         person.identity,
         status=status,
         search=search,
-        **moments,
+        livemode=None if mode is None else mode == "live",
+        **more,
         limit=paging.PAGE,
         cursor=place,
     )
@@ -86,10 +111,12 @@ def show_list(status: str | None, search: str | None, **moments: Any) -> None:
                 )
             else:
                 widgets.empty(
-                    "No payment matches", "Choose another period or status, or search for another word."
+                    "No payment matches",
+                    "Choose another period, status, currency or mode, or search for another word.",
                 )
         return
-    picked = (
+    modes = [MODES["live" if row["livemode"] else "test"] for row in rows]
+    table = (
         tables.Table(rows, viewer)
         .time("Date", "created_at")
         .texts("Account", [row["name"] or row["email"] or str(row["account_id"]) for row in rows])
@@ -105,13 +132,15 @@ def show_list(status: str | None, search: str | None, **moments: Any) -> None:
             alignment="right",
         )
         .texts("Note", [row["review_reason"] or row["failure_reason"] or "" for row in rows], width=250)
-        .draw(
-            key=f"payments_{place}_{status}_{search}",
-            alt="Payments, the newest first",
-            wide=("Date", "Package", "Refunded", "Note"),
-            on_select="rerun",
-            selection_mode="single-row",
-        )
+    )
+    if len(set(modes)) > 1:
+        table.texts("Mode", modes)
+    picked = table.draw(
+        key=f"payments_{place}_{status}_{search}_{mode}_{more.get('currency')}",
+        alt="Payments, the newest first",
+        wide=("Date", "Package", "Refunded", "Note"),
+        on_select="rerun",
+        selection_mode="single-row",
     )
     paging.toolbar(answer["next_cursor"], key="payments")
     if picked.selection.rows:

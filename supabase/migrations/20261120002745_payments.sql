@@ -65,6 +65,18 @@ begin
   return jsonb_build_object('items', v_items, 'next_cursor', v_next);
 end $$;
 
+-- In which currencies there are payments, for the filter: those of the last 5,000, and what can be bought now.
+create function credits.payment_currencies() returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  perform credits._require('service', 'super_admin', 'admin', 'finance');
+  return jsonb_build_object('items', (
+    select coalesce(jsonb_agg(x.currency order by x.currency), '[]') from (
+      select currency from credits.catalogs where is_active
+      union
+      select p.currency from (select currency from credits.purchases order by created_at desc, id desc limit 5000) as p) as x));
+end $$;
+
 -- What happened to a payment, oldest first: {at, what, detail, amount_cents, status}.
 create function credits._payment_timeline(p credits.purchases) returns jsonb
 language sql stable set search_path = '' as $$
@@ -358,6 +370,7 @@ end $$;
 revoke execute on all functions in schema credits from public;
 grant execute on function credits._payment_json(credits.purchases),
   credits.payments(text, text, timestamptz, timestamptz, text, boolean, int, text), credits.payment(uuid),
+  credits.payment_currencies(),
   credits.decide_review(uuid, text, text, text)
 to authenticated, service_role;
 grant execute on function credits.claim_reviews(int, uuid), credits.settle_review(uuid, jsonb), credits.finish_review(uuid)

@@ -43,6 +43,7 @@ def about_the_desk(holder: Api, admin: Api, other_admin: Api) -> Answers:
     limit = {"kind": "refund", "amount": 20_000, "reason": "decided together"}
     return {
         ("GET", "/credits/admin/payments"): admin.get("admin/payments", status="review"),
+        ("GET", "/credits/admin/payments/currencies"): admin.get("admin/payments/currencies"),
         ("GET", "/credits/admin/payments/{purchase_id}"): admin.get(payment),
         ("POST", "/credits/admin/payments/{purchase_id}/review"): admin.post(
             f"{payment}/review", {"decision": "close", "reason": "paid back in cash"}

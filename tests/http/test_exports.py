@@ -267,3 +267,23 @@ def _amounts(format: str, file: bytes) -> dict[str, Decimal]:
             return {row[0]: Decimal(str(row[place])) for row in sheet[1:]}
     table = pq.read_table(io.BytesIO(file), columns=["transaction_id", "amount_credits"])
     return dict(zip(table["transaction_id"].to_pylist(), table["amount_credits"].to_pylist(), strict=True))
+
+
+def test_payments_of_a_currency_and_a_mode(holder: Api, admin: Api, owner_sql: Callable[..., Any]) -> None:
+    """A15, G7: filters of the payments desk narrow its file; test and live are told apart."""
+    first, second = (
+        holder.post("purchase", {"package": name}).json()["purchase_id"] for name in ("usd_5", "usd_10")
+    )
+    owner_sql("update credits.purchases set livemode = true, currency = 'eur' where id = %s", second)
+
+    def listed(**query: str) -> list[str]:
+        return [row["purchase_id"] for row in rows_of(admin.get("exports/payments", **query))]
+
+    assert listed() == [second, first]
+    assert listed(mode="live") == listed(currency="eur") == [second]
+    assert listed(mode="test") == listed(currency="usd", mode="test") == [first]
+    assert listed(mode="live", currency="usd") == []
+    problem(admin.get("exports/payments", mode="both"), 422, "invalid_request")
+    problem(admin.get("exports/payments", currency="dollars"), 422, "invalid_request")
+    assert admin.get("admin/payments/currencies").json()["items"] == ["eur", "usd"]
+    problem(holder.get("admin/payments/currencies"), 403, "not_allowed")

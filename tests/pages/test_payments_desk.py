@@ -94,6 +94,28 @@ def test_payments_are_listed_filtered_and_opened(
     assert list(tab.dataframe[0].value["Note"]) == ["The amount is not the price of the purchase."]
 
 
+def test_payments_are_filtered_by_currency_and_mode_in_list_url_and_file(
+    browser: Browser, admin: Identity, bought: dict[str, Any], owner_sql: Callable[..., Any]
+) -> None:
+    """A15, G7: live and test are told apart; what is chosen stands in the address, and the file holds the same."""
+    owner_sql("update credits.purchases set livemode = true, currency = 'eur' where price_cents = 1000")
+    browser.sign_in(admin)
+    tab = browser.open("admin/payments.py", currency="EUR")
+    assert tab.selectbox(key="currency").options == ["EUR", "USD"]
+    assert list(tab.dataframe[0].value["Price"]) == ["€10.00"]
+    assert "currency=eur" in texts(tab) and "mode=" not in texts(tab)
+    tab.selectbox(key="mode").set_value("test").run()
+    assert not tab.exception and "No payment matches" in texts(tab)
+    tab.selectbox(key="currency").set_value(None).run()
+    assert list(tab.dataframe[0].value["Price"]) == ["$100.00"]
+    assert "mode=test" in texts(tab) and "currency=" not in texts(tab)
+    tab = browser.open("admin/payments.py", mode="Live")
+    assert list(tab.dataframe[0].value["Price"]) == ["€10.00"]
+    tab = browser.open("admin/payments.py", mode="nonsense", currency="xxx")
+    assert not tab.exception
+    assert list(tab.dataframe[0].value["Mode"]) == ["Test", "Live"]
+
+
 def test_an_empty_queue_and_an_unknown_payment_are_sentences(browser: Browser, admin: Identity) -> None:
     browser.sign_in(admin)
     tab = browser.open("admin/payments.py")

@@ -51,7 +51,7 @@ SIGNED_IN = """
     _difference_json _reconciliation_json
     acknowledge_operations_alert operations_alerts reopen_stripe_event request_job stripe_event stripe_events system_status
     _last_migration _operations_alert_json _stripe_event_json _without_secrets
-    approval_limits approvals approvals_count decide_approval decide_review payment payments request_price_change
+    approval_limits approvals approvals_count decide_approval decide_review payment payment_currencies payments request_price_change
     set_approval_limit _needs_approval _payment_json _person_name
     audit flag_list flag_reach flags set_flag set_flag_account _campaign_state _flag_bucket _flag_is_on _flag_json
 """
