@@ -85,6 +85,16 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     ),
     "purchases": _PURCHASE,
     "usage": _USAGE,
+    "usage_report": (
+        Column("start", "day"),
+        Column("end", "day"),
+        Column("operation"),
+        Column("name"),
+        Column("measure"),
+        Column("quantity", "number"),
+        Column("events", "count"),
+        *_credits("charged", "before"),
+    ),
     "statement": (
         Column("month"),
         Column("line"),

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.responses import StreamingResponse
 
 from credits_core import export_sources
+from credits_core.analytics import Unit
 from credits_core.export_sources import Asked, Export
 from credits_core.exports import MEDIA_TYPES, Format
 from credits_core.http.caller import Called
@@ -71,6 +72,8 @@ def export(
     number: Filter = None,
     month: Month = None,
     actor: Filter = None,
+    unit: Unit | None = None,
+    operation: Annotated[str | None, Query(max_length=64)] = None,
     currency: Currency = None,
     mode: Annotated[
         Literal["test", "live"] | None, Query(description="Of payments; without it both.")
@@ -79,7 +82,7 @@ def export(
     """The whole result as a file: amounts are exact decimals in credits, times those of `time_zone`.
 
     Filters are those of the list of the same name; what a table does not know is ignored. Usage is by day and operation, of
-    the last 30 days unless days are given.
+    the last 30 days unless days are given; a usage report (`unit`, `operation`) has the period before beside it.
     """
     query = {
         "from": first.isoformat() if first else None,
@@ -91,6 +94,8 @@ def export(
         "number": number,
         "month": month,
         "actor": actor,
+        "unit": unit,
+        "operation": operation,
         "currency": currency,
         "mode": mode,
     }

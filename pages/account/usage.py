@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -16,17 +15,6 @@ from pages.common.formats import Viewer, plotted
 session.guard(session.EVERYBODY)
 
 UNITS = {"day": "Day", "week": "Week", "month": "Month"}
-COLUMNS = (
-    "start",
-    "end",
-    "operation",
-    "name",
-    "measure",
-    "quantity",
-    "events",
-    "charged_micros",
-    "before_micros",
-)
 
 
 def filters(person: Person, viewer: Viewer) -> dict[str, Any]:
@@ -44,11 +32,6 @@ def filters(person: Person, viewer: Viewer) -> dict[str, Any]:
             bind="query-params",
         )  # fmt: skip
     return {"first": first, "last": last, "unit": unit or "day", "operation": operation}
-
-
-def export(chosen: Mapping[str, Any], zone: str, person: Person) -> Iterable[Mapping[str, Any]]:
-    found = analytics.usage_report(session.database(), person.identity, **chosen, time_zone=zone)
-    return found["rows"]
 
 
 def days_text(first: str, last: str, viewer: Viewer) -> str:
@@ -128,14 +111,11 @@ def by_operation(found: Mapping[str, Any], viewer: Viewer) -> None:
         )
 
 
-def numbers(found: Mapping[str, Any], chosen: Mapping[str, Any], viewer: Viewer) -> None:
+def numbers(found: Mapping[str, Any], viewer: Viewer) -> None:
     """The chart's numbers, the newest first; rows where something was used, now or before."""
     rows = [row for row in reversed(found["rows"]) if row["events"] or row["before_micros"]]
     with widgets.card(f"By {UNITS[found['unit']].lower()} and operation") as toolbar:
-        with toolbar():
-            st.caption(f"{viewer.credits(found['total_micros'])} in all", width="content")
-            rows_later = session.later(functools.partial(export, chosen, viewer.zone_name))
-            exports.csv_button("CSV", "usage.csv", COLUMNS, rows_later, key="table_csv")
+        toolbar().caption(f"{viewer.credits(found['total_micros'])} in all")
         (
             tables.Table(rows, viewer)
             .texts(UNITS[found["unit"]], [days_text(row["start"], row["end"], viewer) for row in rows])
@@ -155,9 +135,11 @@ def numbers(found: Mapping[str, Any], chosen: Mapping[str, Any], viewer: Viewer)
 @widgets.errors_as_sentences
 def page(person: Person, viewer: Viewer) -> None:
     chosen = filters(person, viewer)
+    asked = {name: chosen[name] for name in ("unit", "operation")}
     found = analytics.usage_report(session.database(), person.identity, **chosen, time_zone=viewer.zone_name)
     with toolbar:
-        exports.menu("usage", viewer, days=(chosen["first"], chosen["last"]), key="export")
+        days = (chosen["first"], chosen["last"])
+        exports.menu("usage_report", viewer, days=days, key="export", **asked)
     tiles(found, viewer)
     if not found["operations"]:
         with st.container(border=True):
@@ -173,7 +155,7 @@ def page(person: Person, viewer: Viewer) -> None:
     with right:
         limits_card.card(person, viewer, api_keys.api_keys(session.database(), person.identity)["items"])
     if found["operations"]:
-        numbers(found, chosen, viewer)
+        numbers(found, viewer)
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()

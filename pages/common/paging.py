@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
 import streamlit as st
 
 AFTER = "after"
@@ -67,14 +64,3 @@ def _go(place: str | None, before: list[str | None]) -> None:
         st.query_params.pop(AFTER, None)
     else:
         st.query_params[AFTER] = place
-
-
-def every(page: Callable[..., Mapping[str, Any]], **filters: object) -> Iterator[dict[str, Any]]:
-    """All rows of a list, page by page, for exports of the whole result."""
-    place: str | None = None
-    while True:
-        answer = page(**filters, limit=500, cursor=place)
-        yield from answer["items"]
-        place = answer["next_cursor"]
-        if place is None:
-            return

@@ -6,20 +6,17 @@ session_state would keep a signed-out person signed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
 from credits_core.auth.person import Person, current_identity
 from credits_core.db.port import Database
-from credits_core.errors import NotSignedIn
 from credits_core.runtime import get_runtime
 from pages.common import sign_in
 from pages.common.formats import Viewer
-
-T = TypeVar("T")
 
 EVERYBODY = ("holder", "finance", "admin", "super_admin")
 FINANCE = ("finance", "admin", "super_admin")
@@ -60,19 +57,6 @@ def refuse() -> NoReturn:
         icon=":material/lock:",
     )
     st.stop()
-
-
-def later(rows: Callable[[Person], Iterable[T]]) -> Callable[[], Iterable[T]]:
-    """`rows` for a download: runs at the click, outside the page, so it asks again who is there."""
-    sent = cookies()
-
-    def checked() -> Iterable[T]:
-        person = current_identity(sent)
-        if person is None:
-            raise NotSignedIn("Your session has ended; sign in again, then download.")
-        return rows(person)
-
-    return checked
 
 
 def viewer() -> Viewer:

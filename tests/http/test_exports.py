@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -287,3 +288,23 @@ def test_payments_of_a_currency_and_a_mode(holder: Api, admin: Api, owner_sql: C
     problem(admin.get("exports/payments", currency="dollars"), 422, "invalid_request")
     assert admin.get("admin/payments/currencies").json()["items"] == ["eur", "usd"]
     problem(holder.get("admin/payments/currencies"), 403, "not_allowed")
+
+
+def test_a_usage_report_as_a_file_equals_its_answer(holder: Api, give: Callable[..., Any]) -> None:
+    """G1, G7: the rows with use, now or before, of the same cut."""
+    give("5.00")
+    for key, ago in (("a", 0), ("b", 3), ("c", 20)):
+        at = (datetime.now(UTC) - timedelta(days=ago, seconds=1)).isoformat()
+        assert holder.post("use", CALL | {"occurred_at": at, "idempotency_key": key}).status_code == 200
+    last = datetime.now(UTC).date()
+    days = {"from": str(last - timedelta(days=13)), "to": str(last), "unit": "week"}
+    answer = holder.get("usage/report", **days).json()
+    rows = rows_of(holder.get("exports/usage_report", **days, operation="call"))
+    assert [(row["start"], row["charged_credits"], row["before_credits"]) for row in rows] == [
+        (row["start"], row["charged"], row["before"])
+        for row in answer["rows"]
+        if row["charged_micros"] or row["before_micros"]
+    ]
+    assert sum(Decimal(row["charged_credits"]) for row in rows) == Decimal(answer["total"]) == Decimal("0.30")
+    problem(holder.get("exports/usage_report", unit="hour"), 422, "invalid_request")
+    problem(holder.get("exports/usage_report", operation="nothing"), 404, "not_found")

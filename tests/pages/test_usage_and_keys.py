@@ -53,6 +53,14 @@ def test_usage_by_any_unit_is_the_same_in_all(browser: Browser, holder: Identity
     assert {metric.label: metric.value for metric in tab.metric}["Credits used"] == "0.60"
 
 
+def test_the_file_of_usage_is_cut_as_the_page_is(browser: Browser, holder: Identity) -> None:
+    """G7: unit, operation and days of the page, in every format."""
+    shown = texts(browser.open(USAGE, unit="Week", operation="Call", zone="Asia/Kolkata"))
+    for format in ("csv", "xlsx", "parquet"):
+        assert f"/auth/export/usage_report?format={format}&amp;time_zone=Asia%2FKolkata&amp;from=20" in shown
+    assert "&amp;unit=week&amp;operation=call" in shown
+
+
 def test_usage_of_days_without_use_says_what_to_do(browser: Browser, holder: Identity) -> None:
     tab = browser.open(USAGE, period="Custom", dates="2020-01-01")
     assert "Nothing used in these days" in texts(tab)
