@@ -290,7 +290,8 @@ def _differences(db: Database, identity: Identity, asked: Asked) -> Iterator[Row
 
 
 def _statement(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:
-    return statements.lines(statements.statement(db, identity, asked.month, account_id=asked.account_id))
+    found = statements.statement(db, identity, asked.month, account_id=asked.account_id)
+    return statements.lines(db, identity, found)
 
 
 def _campaigns(db: Database, identity: Identity, asked: Asked) -> Iterator[Row]:

@@ -51,7 +51,7 @@ def payments(
 
 
 def currencies(db: Database, identity: Identity) -> list[str]:
-    """In which currencies there are payments lately, or could be, for a filter; for staff."""
+    """In which currencies there are payments, or could be, for a filter; for staff."""
     found: list[str] = db.call("payment_currencies", identity)["items"]
     return found
 

@@ -52,7 +52,7 @@ def statement(request: Request) -> Response:
         return RedirectResponse(f"/auth/sign-in?next={quote('/statements', safe='')}", 303)
     query = request.query_params
     try:
-        found = statements.statement(
+        found = statements.whole(
             runtime.db, person.identity, query.get("month"), account_id=_account(query.get("account"))
         )
     except CreditsError as error:

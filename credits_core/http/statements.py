@@ -14,7 +14,7 @@ from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
 from credits_core.http.exporting import streamed
 from credits_core.http.models import Answer
-from credits_core.http.reading import Cursor, Whose
+from credits_core.http.reading import Cursor, Limit, Whose
 from credits_core.http.shapes import answer
 
 router = APIRouter(prefix="/credits", tags=["Statements"], route_class=DecimalRoute)
@@ -58,8 +58,16 @@ class Payment(Answer):
 
 class Statement(StatementMonth):
     movements: list[Movement] = Field(description="Opening and movements add up to closing.")
-    purchases: list[dict[str, Any]] = Field(description="With price, discount, tax, receipt and invoice.")
+    purchases: list[dict[str, Any]] = Field(
+        description="With price, discount, tax, receipt and invoice; the first 500. PDF and CSV hold all."
+    )
+    purchases_cursor: str | None = Field(description="Where there are more: `cursor` of their list.")
     payments: list[Payment]
+
+
+class StatementPurchases(Answer):
+    items: list[dict[str, Any]]
+    next_cursor: str | None
 
 
 class PortalPage(Answer):
@@ -93,8 +101,25 @@ def read_statement(
     if format == "csv":
         asked = Asked(account_id=account_id, month=month)
         return streamed(export_sources.open_export(caller.db, caller.identity, "statement", "csv", asked))
-    found = statements.statement(caller.db, caller.identity, month, account_id=account_id)
-    return pdf_file(found) if format == "pdf" else answer(found)
+    if format == "pdf":
+        return pdf_file(statements.whole(caller.db, caller.identity, month, account_id=account_id))
+    return answer(statements.statement(caller.db, caller.identity, month, account_id=account_id))
+
+
+@router.get("/statements/{month}/purchases", response_model=StatementPurchases)
+def read_purchases(
+    caller: Called, month: Month, account: Whose = None, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    """The purchases credited in a month, oldest first; `purchases_cursor` of a statement goes on where it ends."""
+    found = statements.purchases(
+        caller.db,
+        caller.identity,
+        month,
+        account_id=caller.account_id(account),
+        limit=limit,
+        cursor=cursor,
+    )
+    return answer(found)
 
 
 def pdf_file(found: dict[str, Any]) -> Response:

@@ -101,7 +101,10 @@ def payments(statement: dict[str, Any], viewer: Viewer) -> None:
     for label, field in (("Receipt", "receipt_url"), ("Invoice", "invoice_url")):
         if any(row[field] for row in rows):
             table.link(label, field, label)
-    with widgets.card("Purchases"):
+    with widgets.card("Purchases") as toolbar:
+        if statement["purchases_cursor"]:
+            count = viewer.count(sum(paid["purchases"] for paid in statement["payments"]))
+            toolbar().caption(f"The first {viewer.count(len(rows))} of {count}; the files hold all of them")
         table.draw(
             key=f"payments_{statement['month']}",
             alt="Purchases of this month, the oldest first",

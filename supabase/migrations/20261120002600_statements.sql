@@ -70,13 +70,27 @@ language sql stable set search_path = '' as $$
    where s.kind <> 'debt_recovery'  -- a debt paid from credits moves nothing
 $$;
 
--- What was paid in a month: its credited purchases, oldest first (at most 500), and sums by currency of all of them.
+-- The credited purchases of a month, oldest first, those after p_after (the id of the last one seen).
+create function credits._statement_purchases(p_account_id bigint, p_from timestamptz, p_to timestamptz, p_size int, p_after uuid) returns jsonb
+language sql stable set search_path = '' as $$
+  with page as (
+    select p as purchase, p.id, row_number() over (order by p.credited_at, p.id) as n
+      from credits.purchases as p left join credits.purchases as a on a.id = p_after and a.account_id = p_account_id
+     where p.account_id = p_account_id and p.credited_at >= p_from and p.credited_at < p_to
+       and (p_after is null or (p.credited_at, p.id) > (a.credited_at, a.id))
+     order by p.credited_at, p.id limit p_size + 1)
+  select jsonb_build_object(
+    'items', coalesce(jsonb_agg(credits._purchase_json(purchase) - array['url', 'client_secret', 'email'] order by n)
+                      filter (where n <= p_size), '[]'),
+    'next_cursor', case when count(*) > p_size then (array_agg(id order by n))[p_size] end) from page
+$$;
+
+-- What was paid in a month: sums by currency of all its credited purchases.
 create function credits._statement_payments(p_account_id bigint, p_from timestamptz, p_to timestamptz) returns jsonb
 language sql stable set search_path = '' as $$
   with paid as materialized (
-    select p as purchase, row_number() over (order by p.credited_at, p.id) as n from credits.purchases as p
+    select p as purchase from credits.purchases as p
      where p.account_id = p_account_id and p.credited_at >= p_from and p.credited_at < p_to),
-  json as (select credits._purchase_json(purchase) - array['url', 'client_secret', 'email'] as item, n from paid where n <= 500),
   back as (
     select p.currency, sum(r.amount_cents + r.tax_cents)::bigint as cents from credits.refunds as r
       join credits.purchases as p on p.id = r.purchase_id
@@ -87,14 +101,14 @@ language sql stable set search_path = '' as $$
            sum(coalesce((purchase).tax_cents, 0))::bigint as tax,
            sum(coalesce((purchase).amount_total_cents, (purchase).price_cents))::bigint as total from paid group by 1)
   select jsonb_build_object(
-    'purchases', (select coalesce(jsonb_agg(item order by n), '[]') from json),
     'payments', (select coalesce(jsonb_agg(jsonb_build_object(
        'currency', currency, 'purchases', coalesce(s.n, 0), 'list_price_cents', coalesce(s.list, 0),
        'discount_cents', coalesce(s.discount, 0), 'tax_cents', coalesce(s.tax, 0), 'total_cents', coalesce(s.total, 0),
        'refunded_cents', coalesce(b.cents, 0)) order by currency), '[]') from sums as s full join back as b using (currency)))
 $$;
 
--- One month of an account. complete: whether the month is over; until then it goes up to now.
+-- One month of an account, with its first 500 purchases; purchases_cursor: statement_purchases goes on from there.
+-- complete: whether the month is over; until then it goes up to now.
 create function credits.statement(p_month text default null, p_account_id bigint default null) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
@@ -104,22 +118,44 @@ declare
   v_end       timestamptz;
   v_balances  bigint[];
   v_movements jsonb;
+  v_purchases jsonb;
 begin
   m := credits._statement_month(v_account, p_month);
   v_end := least(m.ends_at, v_now + interval '1 microsecond');  -- what happens in this very moment counts
   v_balances := (select array_agg(b.posted_micros order by b.at) from credits._posted_before(v_account, array[m.starts_at, v_end]) as b);
   v_movements := credits._statement_movements(v_account, m.starts_at, v_end);
+  v_purchases := credits._statement_purchases(v_account, m.starts_at, v_end, 500, null);
   return (
     select jsonb_build_object(
       'account_id', v_account, 'name', p.name, 'email', p.email, 'month', to_char(m.month, 'YYYY-MM'), 'time_zone', m.zone,
       'from', credits._iso(m.starts_at), 'to', credits._iso(m.ends_at), 'complete', m.ends_at <= v_now,
       'as_of', credits._iso(least(m.ends_at, v_now)), 'opening_micros', v_balances[1], 'closing_micros', v_balances[2],
-      'movements', v_movements)
+      'movements', v_movements,
+      'purchases', v_purchases -> 'items', 'purchases_cursor', v_purchases -> 'next_cursor')
       || (select jsonb_build_object('in_micros', coalesce(sum(x.micros) filter (where x.micros > 0), 0)::bigint,
                                     'out_micros', coalesce(sum(x.micros) filter (where x.micros < 0), 0)::bigint)
             from (select (e ->> 'amount_micros')::bigint as micros from jsonb_array_elements(v_movements) as e) as x)
       || credits._statement_payments(v_account, m.starts_at, v_end)
       from credits.profiles as p where p.account_id = v_account);
+end $$;
+
+-- The credited purchases of a month, oldest first; so that a statement of any length can be read to its end.
+create function credits.statement_purchases(
+  p_month text, p_account_id bigint default null, p_limit int default 500, p_cursor text default null
+) returns jsonb language plpgsql stable set search_path = '' as $$
+declare
+  v_account bigint := credits._account(p_account_id, 'read');
+  v_size    int := credits._page_size(p_limit);
+  v_after   uuid := credits._uuid(p_cursor);
+  m         record;
+begin
+  m := credits._statement_month(v_account, p_month);
+  if p_cursor <> '' and not exists (
+    select from credits.purchases where id = v_after and account_id = v_account and credited_at is not null)
+  then
+    perform credits._raise('LC400', 'cursor is not one that a list answered with; start again without it.');
+  end if;
+  return credits._statement_purchases(v_account, m.starts_at, m.ends_at, v_size, v_after);
 end $$;
 
 -- The months of an account, newest first, each with its opening and closing balance. The cursor is the last month.
@@ -168,6 +204,7 @@ revoke execute on all functions in schema credits from public;
 grant execute on function
   credits._statement_month(bigint, text), credits._posted_before(bigint, timestamptz[]),
   credits._statement_movements(bigint, timestamptz, timestamptz), credits._statement_payments(bigint, timestamptz, timestamptz),
+  credits._statement_purchases(bigint, timestamptz, timestamptz, int, uuid), credits.statement_purchases(text, bigint, int, text),
   credits.statement(text, bigint), credits.statements(bigint, int, text),
   credits.portal_customer(boolean)
 to authenticated, service_role;

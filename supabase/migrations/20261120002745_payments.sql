@@ -65,16 +65,14 @@ begin
   return jsonb_build_object('items', v_items, 'next_cursor', v_next);
 end $$;
 
--- In which currencies there are payments, for the filter: those of the last 5,000, and what can be bought now.
+-- In which currencies there are payments, or could be, for the filter.
 create function credits.payment_currencies() returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance');
   return jsonb_build_object('items', (
     select coalesce(jsonb_agg(x.currency order by x.currency), '[]') from (
-      select currency from credits.catalogs where is_active
-      union
-      select p.currency from (select currency from credits.purchases order by created_at desc, id desc limit 5000) as p) as x));
+      select currency from credits.catalogs where is_active union select currency from credits.purchases) as x));
 end $$;
 
 -- What happened to a payment, oldest first: {at, what, detail, amount_cents, status}.

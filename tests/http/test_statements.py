@@ -13,6 +13,7 @@ from credits_core.statement_pdf import pdf
 from tests.core.pdf_text import text_of
 from tests.http.answers import Answers
 from tests.http.conftest import ADMIN, FINANCE, HOLDER, Api, TestClient, problem, sign_in
+from tests.http.money_answers import bought
 
 ORIGIN = {"Origin": "http://127.0.0.1:8501"}
 
@@ -24,6 +25,7 @@ def about_statements(holder: Api) -> Answers:
     return {
         ("GET", "/credits/statements"): listed,
         ("GET", "/credits/statements/{month}"): holder.get(f"statements/{month}"),
+        ("GET", "/credits/statements/{month}/purchases"): holder.get(f"statements/{month}/purchases"),
         ("POST", "/credits/portal"): holder.post("portal"),
     }
 
@@ -69,7 +71,7 @@ def test_the_same_month_as_json_csv_and_pdf(holder: Api, month: str) -> None:
         assert words in text
 
 
-@pytest.mark.parametrize("path", ["statements", "statements/{month}"])
+@pytest.mark.parametrize("path", ["statements", "statements/{month}", "statements/{month}/purchases"])
 def test_others_statements_are_refused(
     holder: Api, api: Callable[[str | None], Api], month: str, path: str
 ) -> None:
@@ -84,6 +86,46 @@ def test_others_statements_are_refused(
         assert Api(holder.client, key).get(path).status_code == status
     for format in ("pdf", "csv"):
         problem(holder.get(f"statements/{month}", format=format, account="2"), 403, "not_allowed")
+
+
+@pytest.fixture
+def six_hundred(holder: Api, owner_sql: Callable[..., Any]) -> str:
+    """The month of 600 purchases of the holder."""
+    bought(holder, "usd_5")
+    owner_sql(
+        "insert into credits.purchases select (jsonb_populate_record(p, jsonb_build_object('id', gen_random_uuid(),"
+        " 'idempotency_key', n, 'session_id', 'cs_' || n, 'payment_intent_id', 'pi_' || n, 'name', 'Package ' || n,"
+        " 'credited_at', p.credited_at - (interval '1 microsecond' * (n / 2))))).*"
+        " from credits.purchases as p, generate_series(2, 600) as n where p.status = 'credited'"
+    )
+    return str(holder.get("statements").json()["items"][0]["month"])
+
+
+def test_a_statement_with_six_hundred_purchases_has_each_of_them_once(
+    holder: Api, admin: Api, six_hundred: str
+) -> None:
+    """A6, G7: the answer has the first 500 and says where the others are; PDF and CSV have all, and the sums agree."""
+    path = f"statements/{six_hundred}"
+    found = holder.get(path).json()
+    assert found["payments"][0]["purchases"] == 600 and found["payments"][0]["total_cents"] == 300_000
+    assert len(found["purchases"]) == 500
+    rest = holder.get(f"{path}/purchases", limit=500, cursor=found["purchases_cursor"]).json()
+    assert len(rest["items"]) == 100 and rest["next_cursor"] is None
+    ids = [purchase["purchase_id"] for purchase in found["purchases"] + rest["items"]]
+    assert len(set(ids)) == 600
+    paged, cursor = [], None
+    while cursor is not None or not paged:
+        page = holder.get(f"{path}/purchases", limit=70, **{"cursor": cursor} if cursor else {}).json()
+        paged += [purchase["purchase_id"] for purchase in page["items"]]
+        cursor = page["next_cursor"]
+    assert paged == ids
+    rows = list(csv.DictReader(io.StringIO(holder.get(path, format="csv").text, newline="")))
+    assert sum(row["line"] == "purchase" for row in rows) == 600
+    text = text_of(holder.get(path, format="pdf").content)
+    assert all(f"Package {number} " in text for number in range(2, 601)) and "600 payments in USD" in text
+    problem(holder.get(f"{path}/purchases", cursor="x"), 422, "invalid_request")
+    theirs = admin.post("purchase", {"package": "usd_5"}).json()["purchase_id"]
+    problem(holder.get(f"{path}/purchases", cursor=theirs), 422, "invalid_request")
 
 
 @pytest.mark.parametrize(

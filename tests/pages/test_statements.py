@@ -114,3 +114,18 @@ def test_a_wrong_month_in_the_address_shows_the_newest(
 def test_a_phone_gets_the_columns_that_fit(browser: Browser, holder: Identity) -> None:
     browser.use_a_phone()
     assert list(browser.open(PAGE).dataframe[1].value) == ["Date", "Purchase", "Paid"]
+
+
+def test_a_month_with_more_purchases_than_a_table_holds_says_where_they_all_are(
+    browser: Browser, holder: Identity, owner_sql: Callable[..., Any]
+) -> None:
+    """G7: 500 are shown, the files have 600."""
+    owner_sql(
+        "insert into credits.purchases select (jsonb_populate_record(p, jsonb_build_object('id', gen_random_uuid(),"
+        " 'idempotency_key', n, 'session_id', 'cs_' || n, 'payment_intent_id', 'pi_' || n))).*"
+        " from credits.purchases as p, generate_series(2, 600) as n"
+    )
+    tab = browser.open(PAGE)
+    assert not tab.exception
+    assert len(tab.dataframe[1].value) == 500
+    assert "The first 500 of 600; the files hold all of them" in texts(tab)

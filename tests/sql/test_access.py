@@ -28,8 +28,8 @@ SIGNED_IN = """
     auto_reload campaigns card_payments create_campaign customer decide_refund refund_preview refunds request_refund
     set_auto_reload switch_auto_reload switch_campaign
     live_calls run_out_forecast usage_report
-    portal_customer sales statement statements usage_by_account
-    _posted_before _statement_month _statement_movements _statement_payments
+    portal_customer sales statement statement_purchases statements usage_by_account
+    _posted_before _statement_month _statement_movements _statement_payments _statement_purchases
     create_subscription request_subscription_change subscription
     _change_terms _choice _left_of_subscription _renewal_grace _subscription_json
     auto_reload_preview

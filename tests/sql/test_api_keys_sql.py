@@ -27,7 +27,7 @@ OPENS = {
     "read": """
         account_detail account_overview alerts auto_reload balance balance_as_of call call_by_key calls check_use
         deliveries delivery explain flags hold limits live_calls me notice_settings purchase purchase_quote purchase_status
-        purchases referral refunds run_out_forecast statement statements subscription transactions unread_alerts
+        purchases referral refunds run_out_forecast statement statement_purchases statements subscription transactions unread_alerts
         usage_analytics usage_report
         account_settings auto_reload_preview
     """,
