@@ -1,6 +1,7 @@
 """Work that nobody waits for: poll Stripe, roll up usage, free holds, expire grants, tell alerts, verify the ledger.
 
-Each app process runs a thread that asks the database for due jobs; `claim_job` gives each run to one process only.
+Each app process runs a few threads that ask the database for due jobs; `claim_job` gives each run to one process only. Jobs of one
+lane run one after the other in one thread, so that what takes long, or waits for strangers, keeps only its own kind waiting.
 The same jobs run from the command line: `python -m credits_core jobs run poll`.
 """
 
@@ -30,6 +31,7 @@ from credits_core import (
     payments,
     reconcile,
     refunds,
+    retention,
     reversals,
     subscriptions,
 )
@@ -47,6 +49,10 @@ EXPIRE_LIMIT = 500
 
 Outcome = Mapping[str, Any]
 
+# Lanes. QUICK: our database alone, in bounded portions. STRIPE: asks Stripe, which can be slow. RELOAD: charges cards, which
+# somebody on the phone may be waiting for. OUTSIDE: mail servers and customers' systems. LONG: takes minutes; nobody waits for it.
+QUICK, STRIPE, RELOAD, OUTSIDE, LONG = "quick", "stripe", "reload", "outside", "long"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -58,8 +64,7 @@ class Job:
     lease_seconds: int
     does: str
     run: Callable[[Runtime], Outcome]
-    # Jobs of one lane run one after the other in a thread of their own: what talks to strangers keeps nobody waiting.
-    lane: str = "own"
+    lane: str = QUICK
 
 
 def _poll(runtime: Runtime) -> Outcome:
@@ -137,6 +142,10 @@ def _operations(runtime: Runtime) -> Outcome:
     return operations.detect(runtime.db, periods) | operations_telling.tell(runtime)
 
 
+def _prune(runtime: Runtime) -> Outcome:
+    return retention.prune(runtime.db)
+
+
 def _verify(runtime: Runtime) -> Outcome:
     found = ledger.verify(runtime.db, SERVICE)
     differences = len(found["differences"])
@@ -154,50 +163,26 @@ def _verify(runtime: Runtime) -> Outcome:
 JOBS: dict[str, Job] = {
     job.name: job
     for job in (
-        Job("poll", 10, 30, "asks Stripe about purchases that are not credited yet", _poll),
-        Job("refunds", 10, 120, "sends approved refunds to Stripe", _send_refunds),
-        Job("reviews", 10, 120, "credits payments that a review decided to credit", _settle_reviews),
-        Job("reversals", 60, 120, "takes up refunds and disputes that no webhook told of", _follow_reversals),
-        Job(
-            "auto-reload",
-            10,
-            120,
-            "buys credits where an owner agreed to it and the balance is low",
-            _auto_reload,
-        ),
-        Job("subscriptions", 30, 120, "asks Stripe about renewals, failed payments and ends", _subscriptions),
+        Job("poll", 10, 30, "asks Stripe about purchases that are not credited yet", _poll, STRIPE),
+        Job("refunds", 10, 120, "sends approved refunds to Stripe", _send_refunds, STRIPE),
+        Job("reviews", 10, 120, "credits payments that a review decided to credit", _settle_reviews, STRIPE),
+        Job("reversals", 60, 120, "takes up refunds and disputes that no webhook told of", _follow_reversals, STRIPE),
+        Job("auto-reload", 10, 120, "buys credits where an owner agreed to it and the balance is low", _auto_reload, RELOAD),
+        Job("subscriptions", 30, 120, "asks Stripe about renewals, failed payments and ends", _subscriptions, STRIPE),
         Job("rollup", 30, 60, "adds new usage to the 15-minute sums behind charts", _rollup),
         Job("calls", 30, 60, "ends running calls nobody has heard of for a while", _settle_calls),
         Job("holds", 30, 60, "frees reserved credits nobody captured or released in time", _expire_holds),
         Job("alerts", 30, 60, "tells account holders whose balance went below a level", _detect_alerts),
         Job("expiring", 600, 60, "tells account holders what expires in 30, 7 and 1 days", _tell_expiring),
-        Job(
-            "deliveries",
-            2,
-            60,
-            "sends e-mails, chat messages and webhooks that are due",
-            _deliveries,
-            "outside",
-        ),
+        Job("deliveries", 2, 60, "sends e-mails, chat messages and webhooks that are due", _deliveries, OUTSIDE),
         Job("catalog", 30, 60, "changes packages and plans whose release date has come", _apply_releases),
         Job("expire", 60, 60, "books grants that have expired", _expire),
-        Job(
-            "reconcile",
-            10,
-            600,
-            "compares our books with Stripe's: every day, and when somebody asks",
-            _reconcile,
-        ),
-        Job(
-            "operations",
-            60,
-            120,
-            "tells the staff of late jobs, failing payments, queues and differences",
-            _operations,
-        ),
-        Job("verify", 3600, 600, "recomputes every balance from the ledger", _verify),
+        Job("reconcile", 10, 600, "compares our books with Stripe's: every day, and when somebody asks", _reconcile, LONG),
+        Job("operations", 60, 120, "tells the staff of late jobs, failing payments, queues and differences", _operations, OUTSIDE),
+        Job("prune", 3600, 600, "removes old messages, and what old Stripe events said", _prune, LONG),
+        Job("verify", 3600, 600, "recomputes every balance from the ledger", _verify, LONG),
     )
-}
+}  # fmt: skip
 
 
 def run_job(runtime: Runtime, job: Job, runner: str, *, every_seconds: int) -> Outcome | None:
@@ -292,11 +277,13 @@ class JobRunner:
             thread.start()
 
     def stop(self) -> None:
-        """Ask the threads to end, and wait for the jobs that are running now."""
+        """Ask the threads to end, and wait for the jobs that are running now; one that takes longer is left to its lease."""
         self._stop.set()
         until = time.monotonic() + STOP_WAIT_SECONDS
         for thread in self._threads:
             thread.join(max(until - time.monotonic(), 0))
+            if thread.is_alive():
+                logger.warning("a job is still running at the end", extra={"thread": thread.name})
 
     def _work(self, lane: str) -> None:
         while not self._stop.wait(self._tick_seconds):

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from credits_core import fulfillment, jobs, operations
+from credits_core import fulfillment, jobs, operations, retention
 from credits_core.http.caller import Called
 from credits_core.http.decimal_json import DecimalRoute
 from credits_core.http.fields import Text
@@ -72,6 +72,7 @@ class System(Answer):
     accounts: int
     transactions: int
     purchases_in_review: int
+    referrals_held: int
     events_waiting: int
     messages_waiting: int
     last_verify: dict[str, Any] | None
@@ -88,12 +89,30 @@ class StripeEvent(Answer):
     outcome: Outcome
     error: str | None
     processed_at: str | None
+    pruned_at: str | None = Field(description="Since when its payload is no longer kept.")
 
 
 class StripeEvents(Answer):
     items: list[StripeEvent]
     next_cursor: str | None
     types: list[str] = Field(description="Types that came lately, for the filter.")
+
+
+class Kept(Answer):
+    what: Literal["messages", "stripe_events"]
+    days: int
+    updated_at: str
+    updated_by_name: str | None
+
+
+class Retention(Answer):
+    items: list[Kept]
+
+
+class Keep(Body):
+    what: Literal["messages", "stripe_events"] = Field(examples=["messages"])
+    days: int = Field(ge=35, le=3650, strict=True, examples=[180])
+    reason: Text = Field(min_length=3, examples=["Asked for by the auditor"])
 
 
 class StripeEventDetail(StripeEvent):
@@ -138,6 +157,18 @@ def run_job(caller: Called, job: JobName) -> JSONResponse:
 def system(caller: Called) -> JSONResponse:
     """Versions, figures of the database, what waits in each queue, the last checks. For administrators."""
     return answer(operations.system_status(caller.db, caller.identity))
+
+
+@router.get("/retention", response_model=Retention)
+def kept(caller: Called) -> JSONResponse:
+    """For how many days finished messages and the payloads of processed Stripe events are kept. For staff."""
+    return answer(retention.retention(caller.db, caller.identity))
+
+
+@router.post("/retention", response_model=Retention)
+def keep(caller: Called, body: Keep) -> JSONResponse:
+    """Keep one of them for another time, with a reason; what is older goes with the next run of the job. For super admins."""
+    return answer(retention.set_retention(caller.db, caller.identity, body.what, body.days, body.reason))
 
 
 @router.get("/stripe-events", response_model=StripeEvents)

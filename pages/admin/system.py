@@ -11,7 +11,7 @@ from credits_core import jobs, operations
 from credits_core.errors import CreditsError
 from credits_core.http import VERSION
 from credits_core.runtime import get_runtime
-from pages.common import session, tables, widgets
+from pages.common import retention_settings, session, tables, widgets
 from pages.common.formats import Viewer, words
 
 session.guard(session.ADMIN)
@@ -21,6 +21,7 @@ _DONE, _CLOSED = "job_done", "jobs_closed"
 QUEUES = (
     ("Purchases on their way", "purchases_waiting"),
     ("Purchases in review", "purchases_in_review"),
+    ("Referrals held for review", "referrals_held"),
     ("Refunds on their way", "refunds_waiting"),
     ("Stripe events to process", "events_waiting"),
     ("Messages to send", "messages_waiting"),
@@ -214,5 +215,6 @@ with widgets.page_header("System", "What needs somebody, what runs by itself, an
 show_alerts()
 show_figures(operations.system_status(session.database(), person.identity), viewer)
 show_jobs()
-if told := st.session_state.pop(_DONE, None):
+retention_settings.show(person, viewer)
+if told := st.session_state.pop(_DONE, None) or st.session_state.pop(retention_settings.DONE, None):
     st.toast(widgets.plain(told), icon=":material/info:")

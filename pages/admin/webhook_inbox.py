@@ -80,6 +80,13 @@ def event_dialog(event_id: str) -> None:
     )
     if event["error"]:
         st.error(widgets.plain(event["error"]), icon=":material/error:")
+    if event["pruned_at"]:
+        st.info(
+            f"What it said was removed on {viewer.time(event['pruned_at'])}: it was processed long before. Its id stays, so"
+            " that it is not processed twice.",
+            icon=":material/inventory_2:",
+        )
+        return
     if st.button(
         "Process again", icon=":material/replay:", type="primary", width="stretch", key="event_again"
     ):

@@ -21,7 +21,8 @@ create table credits.stripe_events (
   deliveries   int not null default 1,
   outcome      text check (outcome in ('processed', 'ignored', 'failed')),
   error        text,
-  processed_at timestamptz
+  processed_at timestamptz,
+  pruned_at    timestamptz              -- its payload is gone but for the payment it names: see retention
 );
 create unique index stripe_events_newest on credits.stripe_events (received_at, id);
 

@@ -10,6 +10,7 @@ begin
     'accounts', (select count(*) from credits.accounts), 'transactions', (select coalesce(sum(seq), 0) from credits.accounts),
     'purchases_waiting', (select count(*) from credits.purchases where status in ('created', 'open', 'processing')),
     'purchases_in_review', (select count(*) from credits.purchases where status = 'review'),
+    'referrals_held', (select count(*) from credits.referrals where status = 'held'),
     'refunds_waiting', (select count(*) from credits.refunds where status in ('requested', 'approved', 'sent')),
     'events_waiting', (select count(*) from credits.stripe_events where outcome is null or outcome = 'failed'),
     'messages_waiting', (select count(*) from credits.messages where status = 'waiting'),
@@ -54,7 +55,8 @@ create function credits._stripe_event_json(e credits.stripe_events) returns json
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
     'event_id', e.id, 'type', e.type, 'livemode', e.livemode, 'object_id', e.object_id, 'received_at', credits._iso(e.received_at),
-    'deliveries', e.deliveries, 'outcome', coalesce(e.outcome, 'waiting'), 'error', e.error, 'processed_at', credits._iso(e.processed_at))
+    'deliveries', e.deliveries, 'outcome', coalesce(e.outcome, 'waiting'), 'error', e.error, 'processed_at', credits._iso(e.processed_at),
+    'pruned_at', credits._iso(e.pruned_at))
 $$;
 
 -- The webhook inbox, newest first. p_search: an event's or an object's id; p_outcome: processed, ignored, failed or waiting.
@@ -103,7 +105,11 @@ declare e credits.stripe_events;
 begin
   perform credits._require('service', 'super_admin', 'admin');
   select * into e from credits.stripe_events where id = p_event_id;
-  if e.id is null then perform credits._raise('LC404', 'There is no such event.'); end if;
+  if e.id is null then
+    perform credits._raise('LC404', 'There is no such event.');
+  elsif e.pruned_at is not null then
+    perform credits._raise('LC409', 'It was processed long ago, and what it said is no longer kept; the reconciliation compares with Stripe.');
+  end if;
   perform credits._audit('process_event_again', null, jsonb_build_object('event_id', e.id, 'type', e.type, 'outcome', e.outcome));
   return credits._stripe_event_json(e) || jsonb_build_object('payload', credits._without_secrets(e.payload));
 end $$;

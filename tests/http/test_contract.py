@@ -182,7 +182,7 @@ def answers(
         **about_reconciling(admin_api),
         **about_drafts(admin_api),
         **about_watching(holder),
-        **about_supervising(admin_api),
+        **about_supervising(admin_api, api(SUPER)),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from credits_core.errors import Conflict, LedgerDifference
-from credits_core.jobs import JOBS, Job, JobRunner, run_job
+from credits_core.jobs import JOBS, LONG, Job, JobRunner, run_job
 from credits_core.runtime import Runtime
 from tests.http.conftest import Api, TestClient
 
@@ -115,4 +115,55 @@ def test_the_runner_survives_a_failing_job_and_stops_at_once(
     started = time.monotonic()
     runner.stop()
     assert time.monotonic() - started < 2
-    assert not any(thread.name == "jobs" for thread in threading.enumerate())
+    assert job_threads() == []
+
+
+def job_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("jobs-")]
+
+
+def test_a_slow_job_delays_no_quick_one_and_is_waited_for_at_the_end(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L4: a reconciliation of an hour, and holds still expire; a stop lets the running job come to its end."""
+    begun, let_go, three_times = threading.Event(), threading.Event(), threading.Event()
+    ended: list[str] = []
+    meanwhile: list[str] = []
+
+    def slow(_: Runtime) -> dict[str, int]:
+        begun.set()
+        assert let_go.wait(30)
+        ended.append("slow")
+        return {}
+
+    def quick(_: Runtime) -> dict[str, int]:
+        if begun.is_set() and not let_go.is_set():
+            meanwhile.append("quick")
+            if len(meanwhile) == 3:
+                three_times.set()
+        return {}
+
+    jobs = {"slow": Job("slow", 0, 60, "waits", slow, LONG), "quick": Job("quick", 0, 60, "works", quick)}
+    monkeypatch.setattr("credits_core.jobs.JOBS", jobs)
+    runner = JobRunner(runtime, tick_seconds=0.01)
+    runner.start()
+    with ThreadPoolExecutor(1) as other:
+        try:
+            assert begun.wait(10) and three_times.wait(10)
+            stopped = other.submit(runner.stop)
+            assert not ended and not stopped.done()
+        finally:
+            let_go.set()
+        stopped.result(timeout=10)
+    assert (ended, job_threads()) == (["slow"], [])
+
+
+def test_what_takes_long_has_a_lane_of_its_own() -> None:
+    """L4: nobody waits for it, nor it for them; what waits for others' servers is apart from what needs only our database."""
+    lanes: dict[str, set[str]] = {}
+    for job in JOBS.values():
+        lanes.setdefault(job.lane, set()).add(job.name)
+    assert lanes["long"] == {"reconcile", "prune", "verify"}
+    assert lanes["reload"] == {"auto-reload"}
+    assert lanes["quick"] == {"rollup", "calls", "holds", "alerts", "expiring", "catalog", "expire"}
+    assert lanes["outside"] == {"deliveries", "operations"}

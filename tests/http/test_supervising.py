@@ -11,7 +11,7 @@ from credits_core.db.port import SERVICE
 from credits_core.jobs import JOBS
 from credits_core.runtime import get_runtime
 from tests.http.answers import Answers
-from tests.http.conftest import FINANCE, HOLDER, Api, problem
+from tests.http.conftest import FINANCE, HOLDER, SUPER, Api, problem
 
 EVENT = "evt_1"
 
@@ -32,12 +32,15 @@ def open_alert() -> int:
     return int(database.call("operations_alerts", SERVICE)["items"][0]["alert_id"])
 
 
-def about_supervising(admin: Api) -> Answers:
+def about_supervising(admin: Api, super_admin: Api) -> Answers:
     """One good answer of every endpoint for those who run the program."""
     number = open_alert()
     record_event()
     admin.post("admin/flags/another_chart", {"description": "Another chart", "percent": 10})
+    keep = {"what": "messages", "days": 180, "reason": "Asked for by the auditor"}
     return {
+        ("GET", "/credits/admin/retention"): admin.get("admin/retention"),
+        ("POST", "/credits/admin/retention"): super_admin.post("admin/retention", keep),
         ("GET", "/credits/admin/alerts"): admin.get("admin/alerts"),
         ("POST", "/credits/admin/alerts/{alert_id}/acknowledge"): admin.post(
             f"admin/alerts/{number}/acknowledge", {"note": "at it"}
@@ -168,3 +171,15 @@ def test_they_are_for_staff_alone(holder: Api, admin: Api, api: Callable[..., Ap
         assert Api(holder.client, key).get(f"admin/{path}").status_code == 200
         allowed = api(FINANCE).get(f"admin/{path}").status_code == 200
         assert allowed is (path in ("alerts", "jobs"))
+
+
+def test_how_long_things_are_kept(admin: Api, api: Callable[..., Api]) -> None:
+    """I4, I7: administrators see it, super admins change it, within bounds."""
+    keep = {"what": "messages", "days": 60, "reason": "Asked for by the auditor"}
+    problem(admin.post("admin/retention", keep), 403, "not_allowed")
+    boss = api(SUPER)
+    problem(boss.post("admin/retention", keep | {"days": 34}), 422, "invalid_request")
+    problem(boss.post("admin/retention", keep | {"what": "ledger"}), 422, "invalid_request")
+    assert boss.post("admin/retention", keep).status_code == 200
+    kept = {item["what"]: item["days"] for item in admin.get("admin/retention").json()["items"]}
+    assert kept == {"messages": 60, "stripe_events": 90}

@@ -69,6 +69,39 @@ def test_a_job_that_is_none_opens_nothing(browser: Browser, admin: Identity) -> 
     assert not [button for button in tab.button if button.key == "job_run"]
 
 
+def test_how_long_things_are_kept_is_seen_by_admins_and_changed_by_super_admins(
+    browser: Browser, admin: Identity, make_user: Make, database: PsycopgDatabase
+) -> None:
+    """I4, I7: with a reason."""
+    tab = browser.open(SYSTEM)
+    assert "<dt>Messages that were sent or given up</dt><dd>90 days</dd>" in texts(tab)
+    assert "retention_save" not in [button.key for button in tab.button]
+    browser.sign_in(make_user(role="super_admin"))
+    tab = browser.open(SYSTEM)
+    tab.number_input(key="retention_days_messages").set_value(60).run()
+    assert tab.button(key="retention_save").disabled
+    tab.text_input(key="retention_reason").set_value("Asked for by the auditor").run()
+    tab.button(key="retention_save").click().run()
+    assert not tab.exception
+    assert [toast.value for toast in tab.toast] == [
+        r"Messages that were sent or given up\: kept for 60 days."
+    ]
+    kept = {item["what"]: item["days"] for item in database.call("retention", SERVICE)["items"]}
+    assert kept == {"messages": 60, "stripe_events": 90}
+
+
+def test_an_old_event_says_that_its_payload_is_gone(
+    browser: Browser, admin: Identity, database: PsycopgDatabase, owner_sql: Callable[..., object]
+) -> None:
+    database.call("record_stripe_event", SERVICE, event_id="evt_1", type="x", livemode=False, payload={})
+    database.call("finish_stripe_event", SERVICE, event_id="evt_1", outcome="ignored")
+    owner_sql("update credits.stripe_events set processed_at = processed_at - interval '91 days'")
+    database.call("prune", SERVICE)
+    tab = browser.open(INBOX, event="evt_1")
+    assert "not processed twice" in tab.info[0].value
+    assert "event_again" not in [button.key for button in tab.button]
+
+
 def test_an_empty_inbox_says_what_to_do(browser: Browser, admin: Identity) -> None:
     tab = browser.open(INBOX)
     assert "Stripe has told nothing yet" in texts(tab)

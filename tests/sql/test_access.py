@@ -14,21 +14,33 @@ EVERYBODY = """
     _actor _affordable _billed _claims _components _is_staff _iso _now _page_size _price_at _quantity_ok
     _raise _rate _rate_price _require _role _round _user_id
 """
-SIGNED_IN = """
-    account_detail account_overview account_settings accounts_list adjust adjust_preview alerts api_keys balance
+# Functions for the staff, which refuse account holders: test_isolation.py holds them against this list.
+STAFF = """
+    _last_migration accept_difference accounts_list acknowledge_operations_alert adjust adjust_preview approval_limits approvals
+    approvals_count audit begin_repair campaigns catalog_draft checkout_funnel cohorts create_campaign decide_approval
+    decide_referral decide_refund decide_review discard_catalog_draft draft_change extend_grant finance_overview find_account
+    flag_list flag_reach jobs_status margins operations_alerts payment payment_currencies payments reconciliation_differences reconciliations
+    recurring_revenue referral_program referrals refund_preview rehearse_catalog_draft rehearse_prices reopen_stripe_event
+    request_catalog_release request_job request_price_change request_refund retention revenue_by_month reverse sales
+    set_approval_limit set_flag set_flag_account set_plan set_price set_provider_cost set_referral_program set_retention
+    start_reconciliation stripe_event stripe_events switch_campaign system_status usage_by_account
+"""
+# Functions that account holders may call: they are told and given what is theirs, or nothing; and helpers that those call.
+SIGNED_IN = (
+    STAFF
+    + """
+    account_detail account_overview account_settings alerts api_keys balance
     balance_as_of call call_by_key calls capture_hold check_use create_api_key create_purchase end_call explain
-    extend_grant extend_hold finance_overview find_account heartbeat hold jobs_status limits margins
-    mark_alerts_read me place_hold purchase purchase_quote purchase_status purchases rehearse_prices
-    release_hold reverse revoke_api_key set_account_settings set_cap set_plan set_price set_provider_cost
+    extend_hold heartbeat hold limits
+    mark_alerts_read me place_hold purchase purchase_quote purchase_status purchases
+    release_hold revoke_api_key set_account_settings set_cap
     start_call transactions unread_alerts usage_analytics use use_batch
     add_notice_target change_notice_target deliveries delivery notice_settings remove_notice_target resend_delivery
     rotate_target_secret send_test_notice set_email_choices
-    catalog_draft checkout_funnel cohorts discard_catalog_draft draft_change recurring_revenue
-    rehearse_catalog_draft request_catalog_release revenue_by_month
-    auto_reload campaigns card_payments create_campaign customer decide_refund refund_preview refunds request_refund
-    set_auto_reload switch_auto_reload switch_campaign
+    auto_reload card_payments customer refunds
+    set_auto_reload switch_auto_reload
     live_calls run_out_forecast usage_report
-    portal_customer sales statement statement_purchases statements usage_by_account
+    portal_customer statement statement_purchases statements
     _posted_before _statement_month _statement_movements _statement_payments _statement_purchases
     create_subscription request_subscription_change subscription
     _change_terms _choice _left_of_subscription _renewal_grace _subscription_json
@@ -43,19 +55,18 @@ SIGNED_IN = """
     _consents _next_reload _reload_figures _reload_refusal _suggested_terms
     _refund_limit_cents _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable
     _timestamptz _today _top_accounts _transaction_json _usage_days _usage_json _uuid _would_draw _zone
-    claim_referral decide_referral referral referral_program referrals set_referral_program
-    _kept_cents _program_json _referral_json _referral_status
+    claim_referral referral
+    _kept_cents _program_json _referral_json _referral_status _reward_at_stake
     _bucket_start _call_pays _days_covered _expiring _lasts _live_call _past_forecast _spend_model _spend_path
     _t_eight_in_ten _usage_cut _weekly_model
-    accept_difference begin_repair reconciliation_differences reconciliations start_reconciliation
     _difference_json _reconciliation_json
-    acknowledge_operations_alert operations_alerts reopen_stripe_event request_job stripe_event stripe_events system_status
-    _last_migration _operations_alert_json _stripe_event_json _without_secrets
-    approval_limits approvals approvals_count decide_approval decide_review payment payment_currencies payments request_price_change
-    set_approval_limit _needs_approval _payment_json _person_name
-    audit flag_list flag_reach flags set_flag set_flag_account _campaign_state _flag_bucket _flag_is_on _flag_json
+    _operations_alert_json _stripe_event_json _without_secrets
+    _needs_approval _payment_json _person_name
+    flags _campaign_state _flag_bucket _flag_is_on _flag_json
 """
+)
 SERVICE_ALONE = """
+    prune
     apply_catalog_releases
     authenticate_api_key claim_job create_demo_user create_session detect_alerts expire_grants expire_holds
     fail_purchase finish_job finish_stripe_event fulfill_purchase load_catalog open_purchase
@@ -97,6 +108,7 @@ NOBODY = """
     _apply_release _check_draft_item _do_catalog_release _forget_stripe_price _open_draft
     _do_adjustment _do_price_change _do_review _keep _change_price _price_before _use_catalog _own_request _payment_timeline
     _refund_as_approval _refund_until
+    _kept_since
     _alone _do_extension _do_reversal _in_credits _left_to_extend _move _moved_alone _too_much_alone _try _waiting_answer
     _require_person _review_json _review_terms
     _actor_json _audit_actions
@@ -117,7 +129,7 @@ STAFF_TABLES = """
     referral_codes referral_program referrals reconciliation_differences reconciliations stripe_entries stripe_payouts
     operations_alerts
     approval_limits approvals
-    flag_accounts flags catalog_drafts usage_days usage_totals
+    flag_accounts flags retention catalog_drafts usage_days usage_totals
 """.split()
 CLOSED_TABLES = "api_keys notice_targets reconciliation_items sessions".split()
 
