@@ -25,7 +25,7 @@ def approvals(
 
 
 def approvals_count(db: Database, identity: Identity) -> Answer:
-    """How many requests wait: waiting, for_me (that the caller may decide), and payments in_review."""
+    """How many requests wait: waiting, for_me (that the caller may decide), payments in_review, held_referrals."""
     answer: Answer = db.call("approvals_count", identity)
     return answer
 

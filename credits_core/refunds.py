@@ -34,7 +34,8 @@ def refund_preview(
     credits_micros: int | None = None,
 ) -> Answer:
     """What a refund means before asking for it: amount, tax, credits, bonus and its shortfall, max_cents, allowed, reason,
-    needs_approval. Without an amount: everything that is left."""
+    needs_approval, referral (the reward it would take back: referrer_email, referrer_micros, referee_micros; or None). Without an
+    amount: everything that is left."""
     answer: Answer = db.call(
         "refund_preview",
         identity,

@@ -94,6 +94,7 @@ class Count(Answer):
     waiting: int
     for_me: int
     in_review: int
+    held_referrals: int
 
 
 @router.get("", response_model=Approvals)
@@ -106,7 +107,7 @@ def list_approvals(
 
 @router.get("/count", response_model=Count)
 def count(caller: Called) -> JSONResponse:
-    """How many requests wait, and how many payments are in review."""
+    """How many requests wait, how many payments are in review, and how many referrals are held for a decision."""
     return answer(approvals.approvals_count(caller.db, caller.identity))
 
 

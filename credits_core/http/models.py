@@ -372,6 +372,10 @@ class AdjustPreview(Answer):
     available_after: str = Field(examples=["15.00"])
     available_after_micros: int
     needs_approval: bool = Field(description="Whether it would wait for a second person.")
+    approval_reason: str | None
+    moved_micros: int = Field(
+        description="What the caller moved on this account within 24 hours; it adds up."
+    )
 
 
 class Received(Answer):

@@ -60,6 +60,9 @@ class Preview(Answer):
     bonus_short_micros: int = Field(description="Bonus that belongs to the amount and is spent already.")
     max_cents: int = Field(description="What can be refunded at most: what is left, at its cost.")
     needs_approval: bool
+    referral: dict[str, Any] | None = Field(
+        description="The reward that both sides of a referral would lose."
+    )
 
 
 class Refund(Answer):

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from credits_core import promotions
+from credits_core import approvals, promotions
 from credits_core.auth.person import Person
+from credits_core.errors import CreditsError
 from pages.common import campaigns, exports, paging, referral_desk, session, tables, widgets
 from pages.common.formats import Viewer
 
@@ -77,8 +78,23 @@ PARTS["referrals"] = referral_desk.show_referrals
 PARTS["referral_terms"] = referral_desk.show_terms
 LABELS = {"campaigns": "Campaigns", "referrals": "Referrals", "referral_terms": "Referral terms"}
 
+
+def waiting(person: Person) -> int:
+    """Referrals that wait for a decision; where the database does not answer, the part below says so."""
+    try:
+        return int(approvals.approvals_count(session.database(), person.identity)["held_referrals"])
+    except CreditsError:
+        return 0
+
+
 person, viewer = session.guard(session.ADMIN), session.viewer()
 with widgets.page_header("Campaigns", "Codes for buyers and invitations, with what they gave and brought."):
+    if held := waiting(person):
+        st.badge(
+            "1 referral held" if held == 1 else f"{viewer.count(held)} referrals held",
+            icon=":material/policy:",
+            color="orange",
+        )
     campaigns.new_button("New campaign")
 if done := st.session_state.pop("campaign_done", None):
     st.toast(widgets.plain(done), icon=":material/check_circle:")

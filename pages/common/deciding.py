@@ -53,11 +53,14 @@ def effect(request: Request, viewer: Viewer) -> list[tuple[str, str]]:
         return []
     money = viewer.money(request["amount"], request["currency"])
     label = "Paid" if request["kind"] == "review" else "Money back"
-    return [
+    rows = [
         (label, money),
         ("Credits", viewer.credits(preview["credits_micros"])),
         ("Bonus", viewer.credits(preview["bonus_micros"])),
     ]
+    if preview.get("referral"):
+        rows.append(("Referral", refunding.reward_lost(preview["referral"], viewer)))
+    return rows
 
 
 def _move(request: Request, viewer: Viewer) -> list[tuple[str, str]]:

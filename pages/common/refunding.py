@@ -112,12 +112,23 @@ def _show(preview: Mapping[str, Any], viewer: Viewer) -> None:
     rows.append(("Most that can be refunded", viewer.money(preview["max_cents"], currency)))
     with st.container(border=True):
         widgets.facts(rows)
+    if preview["allowed"] and preview["referral"]:
+        st.warning(widgets.plain(reward_lost(preview["referral"], viewer)), icon=":material/group_remove:")
     if not preview["allowed"]:
         st.error(_why(preview, viewer), icon=":material/error:")
     elif preview["needs_approval"]:
         st.info(
             "From this amount on another administrator has to approve it first.", icon=":material/approval:"
         )
+
+
+def reward_lost(referral: Mapping[str, Any], viewer: Viewer) -> str:
+    """Which reward goes back with the money, and from whom."""
+    inviting = referral["referrer_email"] or f"account {referral['referrer_account_id']}"
+    return (
+        f"Takes back a referral reward: {viewer.credits(referral['referrer_micros'])} credits from {inviting}, who invited"
+        f" this account, and {viewer.credits(referral['referee_micros'])} from this account. What is spent becomes a debt."
+    )
 
 
 def _why(preview: Mapping[str, Any], viewer: Viewer) -> str:

@@ -105,6 +105,7 @@ begin
   tax_cents := greatest(round(v_now * coalesce(p.tax_cents, 0) / nullif(v_paid, 0)) - v_back.tax_cents, 0);
 end $$;
 
+-- What a refund would do, with the referral reward that would be taken back from both sides.
 create function credits.refund_preview(p_purchase_id uuid, p_amount_cents bigint default null, p_credits_micros bigint default null)
 returns jsonb language plpgsql stable set search_path = '' as $$
 declare
@@ -123,7 +124,7 @@ begin
     'reason', coalesce(t.blocked, case when t.amount_cents > t.max_cents then
       format('Part of these credits is spent: at most %s of the price can be refunded.', t.max_cents)
       when t.amount_cents < 1 then 'Give an amount of at least the smallest coin.' end),
-    'needs_approval', t.amount_cents >= credits._refund_limit_cents());
+    'needs_approval', t.amount_cents >= credits._refund_limit_cents(), 'referral', credits._reward_at_stake(p, t.amount_cents));
 end $$;
 
 create function credits._refund_json(r credits.refunds) returns jsonb

@@ -48,6 +48,7 @@ create table credits.referrals (
   constraint held_with_a_reason check (status <> 'held' or hold_reason is not null)
 );
 create unique index referrals_by_referrer on credits.referrals (referrer_id, id);
+create unique index referrals_held on credits.referrals (id) where status = 'held';
 create unique index referrals_by_purchase on credits.referrals (purchase_id, id) where purchase_id is not null;
 
 -- People learn of their referrals by referral(), which masks who joined; the rows are for staff.

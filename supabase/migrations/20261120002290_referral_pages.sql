@@ -121,6 +121,17 @@ language sql stable set search_path = '' as $$
     from (select r.purchase_id) as x left join credits.purchases as p on p.id = x.purchase_id
 $$;
 
+-- The reward that both sides would lose with so much less of a purchase's money; null when it earned none, or keeps earning it.
+create function credits._reward_at_stake(p credits.purchases, p_less_cents bigint) returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object('referral_id', r.id, 'referrer_account_id', r.referrer_id,
+    'referrer_email', (select email from credits.profiles where account_id = r.referrer_id),
+    'referrer_micros', r.referrer_micros, 'referee_micros', r.referee_micros, 'min_purchase_cents', r.min_purchase_cents)
+    from credits.referrals as r
+   where r.referee_id = p.account_id and r.purchase_id = p.id and r.status = 'rewarded'
+     and credits._kept_cents(p) - p_less_cents < r.min_purchase_cents
+$$;
+
 -- Referrals for staff, newest first: all, those of one account (as either side), or in one status.
 create function credits.referrals(
   p_status text default null, p_account_id bigint default null, p_limit int default 50, p_cursor text default null
@@ -178,5 +189,5 @@ grant execute on function
   credits.referral(bigint, int, text), credits.referral_program(), credits.referrals(text, bigint, int, text),
   credits.set_referral_program(boolean, bigint, bigint, bigint, int, int, bigint, int, bigint), credits.decide_referral(bigint, boolean, text),
   credits._program_json(credits.referral_program), credits._referral_status(credits.referrals), credits._referral_json(credits.referrals),
-  credits._kept_cents(credits.purchases)
+  credits._kept_cents(credits.purchases), credits._reward_at_stake(credits.purchases, bigint)
 to authenticated, service_role;

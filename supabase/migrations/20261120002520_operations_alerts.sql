@@ -117,6 +117,10 @@ language sql stable set search_path = '' as $$
          jsonb_build_object('waiting', count(*), 'oldest', credits._iso(min(m.queued_at))), null
     from credits.messages as m, credits._operations_rules() as x
    where m.status = 'waiting' and m.attempts = 0 and m.next_at < credits._now() - x.stuck having count(*) > 0
+  union all
+  select 'held_referrals', '', format('Referrals held for review: %s. Their rewards wait until somebody decides on the page Campaigns.', count(*)),
+         jsonb_build_object('waiting', count(*), 'reasons', jsonb_agg(distinct r.hold_reason)), null
+    from credits.referrals as r where r.status = 'held' having count(*) > 0
 $$;
 
 -- Accounts that used many times their usual day in the last 24 hours. The usual day is the average of the days with use in the 30

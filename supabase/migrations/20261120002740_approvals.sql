@@ -317,7 +317,8 @@ language sql stable set search_path = '' as $$
     'approval_id', r.id, 'kind', 'refund', 'account_id', r.account_id, 'email', f.email, 'name', f.name, 'purchase_id', r.purchase_id,
     'amount', r.amount_cents + r.tax_cents, 'unit', 'cents', 'currency', p.currency, 'payload', jsonb_build_object('refund_id', r.id),
     'preview', jsonb_build_object('amount_cents', r.amount_cents, 'tax_cents', r.tax_cents, 'credits_micros', r.credits_micros,
-                                  'bonus_micros', r.bonus_micros), 'reason', r.reason,
+                                  'bonus_micros', r.bonus_micros, 'referral', case when r.status = 'requested'
+                                  then credits._reward_at_stake(p, r.amount_cents) end), 'reason', r.reason,
     'status', case when r.status = 'requested' and credits._refund_until(r) <= credits._now() then 'expired' when r.status = 'requested'
                    then 'waiting' else r.status end,
     'requested_by', r.requested_by, 'requested_by_name', credits._person_name(r.requested_by),
@@ -369,7 +370,7 @@ begin
   return jsonb_build_object('items', v_items, 'next_cursor', v_next);
 end $$;
 
--- What waits, in numbers, for the menu. Security definer: see approvals.
+-- What waits for people, in numbers, for menu and badges. Security definer: see approvals.
 create function credits.approvals_count() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
@@ -380,7 +381,8 @@ begin
       union all
       select r.requested_by from credits.refunds as r where r.status = 'requested' and credits._refund_until(r) > credits._now())
     select jsonb_build_object('waiting', count(*), 'for_me', count(*) filter (where not credits._own_request(requested_by)),
-                              'in_review', (select count(*) from credits.purchases where status = 'review')) from waits);
+                              'in_review', (select count(*) from credits.purchases where status = 'review'),
+                              'held_referrals', (select count(*) from credits.referrals where status = 'held')) from waits);
 end $$;
 
 create function credits.approval_limits() returns jsonb

@@ -208,6 +208,10 @@ def test_a_held_referral_shows_why(
     tab = browser.open("admin/campaigns.py", part="Referrals")
     table = tab.dataframe[0].value
     assert list(table["Why it waits"]) == ["The number of rewards in all is reached"]
+    assert "1 referral held" in texts(browser.open("admin/campaigns.py"))
+    (held,) = database.call("referrals", SERVICE)["items"]
+    database.call("decide_referral", admin, referral_id=held["referral_id"], approve=False, reason="too many")
+    assert "referral held" not in texts(browser.open("admin/campaigns.py"))
     tab.selectbox(key="status").set_value("rewarded").run()
     assert "No referral matches" in texts(tab)
 

@@ -228,6 +228,37 @@ def test_a_refund_from_the_limit_on_is_approved_by_somebody_else(
     assert list(tab.dataframe[0].value["Decided by"]) == ["Sue"]
 
 
+def test_a_refund_says_which_reward_it_takes_back(
+    browser: Browser, admin: Identity, boss: Identity, dana: Identity, buy: Callable[..., Any],
+    make_user: Callable[..., Identity], database: PsycopgDatabase,
+) -> None:  # fmt: skip
+    """A8, A13: before it is confirmed, and where a second person decides."""
+    terms = {
+        "referrer_micros": 5_000_000,
+        "referee_micros": 3_000_000,
+        "min_purchase_cents": 1000,
+        "open_days": 9,
+    }
+    database.call("set_referral_program", SERVICE, on=True, **terms)
+    eva = make_user("eva@example.test")
+    database.call("claim_referral", dana, code=database.call("referral", eva)["code"])
+    bought = buy(dana, "usd_100")
+    browser.sign_in(admin)
+    tab = browser.open("admin/payments.py", payment=bought["purchase_id"], refund=KEY)
+    lost = "5.00 credits from eva@example.test, who invited this account, and 3.00 from this account"
+    assert lost in tab.warning[0].value
+    tab.segmented_control(key="refund_way").set_value("amount").run()
+    tab.text_input(key="refund_amount").set_value("90").run()
+    assert not tab.warning
+    tab.text_input(key="refund_amount").set_value("90.01").run()
+    assert lost in tab.warning[0].value
+    database.call(
+        "request_refund", admin, purchase_id=bought["purchase_id"], reason="sorry", idempotency_key="r"
+    )
+    browser.sign_in(boss)
+    assert lost in texts(browser.open("admin/approvals.py"))
+
+
 def test_a_large_adjustment_says_so_before_and_lands_in_the_approvals(
     browser: Browser,
     admin: Identity,

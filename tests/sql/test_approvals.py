@@ -86,7 +86,12 @@ def test_nobody_approves_what_they_asked_for_not_even_through_a_key(
     assert "API key" in refused(lambda: decide(key, asked)).message  # type: ignore[arg-type]
     assert [item["is_own"] for item in maker.call("approvals", view="mine")["items"]] == [True, True]
     assert maker.call("approvals_count")["for_me"] == 0
-    assert checker.call("approvals_count") == {"waiting": 2, "for_me": 2, "in_review": 0}
+    assert checker.call("approvals_count") == {
+        "waiting": 2,
+        "for_me": 2,
+        "in_review": 0,
+        "held_referrals": 0,
+    }
     assert anna.available == micros("10")
 
 

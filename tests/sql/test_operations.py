@@ -162,6 +162,28 @@ def test_the_same_payment_failing_five_times_counts_once(service: Call, look: Lo
     assert look() == {}
 
 
+def test_held_referrals_wait_for_somebody(
+    service: Call, look: Look, buy: Call, holder: Callable[..., Person], person: Callable[..., Person]
+) -> None:
+    """A13, F5: until the last of them is decided."""
+    run_all(service)
+    terms = {"referrer_micros": 1, "referee_micros": 1, "min_purchase_cents": 1, "open_days": 9}
+    service("set_referral_program", on=True, total_rewards=0, **terms)
+    anna, ben = holder(), holder()
+    ben.call("claim_referral", code=anna.call("referral")["code"])
+    assert look() == {}
+    buy(ben, "usd_5")
+    (alert,) = look().values()
+    assert (alert["kind"], alert["evidence"]) == (
+        "held_referrals",
+        {"waiting": 1, "reasons": ["total_rewards"]},
+    )
+    (held,) = service("referrals", status="held")["items"]
+    request = {"referral_id": held["referral_id"], "reason": "too many"}
+    person("admin").call("decide_referral", approve=False, **request)
+    assert look() == {}
+
+
 def test_review_queue_and_webhook_failures(
     service: Call, look: Look, owner_sql: Callable[..., Rows], buy: Call, holder: Callable[..., Person]
 ) -> None:

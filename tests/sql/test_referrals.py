@@ -235,6 +235,7 @@ def test_the_same_card_is_held_for_a_person_to_look_at(
         (dora.account_id, "same_card"),
         (ben.account_id, "same_card"),
     ]
+    assert admin.call("approvals_count")["held_referrals"] == 2
     assert available(anna, ben, carla, dora) == ["15", "10", "13", "10"]
     assert {item["held_for"] for item in anna.call("referral")["items"]} == {"check", None}
 
@@ -356,10 +357,20 @@ def ben(anna: Person, invite: Callable[..., Person]) -> Person:
 def test_a_refund_takes_both_rewards_back_and_what_is_spent_is_a_debt(
     anna: Person, ben: Person, pay: Call, service: Call
 ) -> None:
-    """A8, A13: the referrer spent 4 of her 5; she owes them, and her next purchase pays first."""
+    """A8, A13: the referrer spent 4 of her 5; she owes them, and her next purchase pays first. The preview names the reward."""
     bought = pay(ben)
     anna.use("call", 60 * 26)
     assert available(anna) == ["1.1"]
+    preview = service("refund_preview", purchase_id=bought["purchase_id"])
+    assert (
+        preview["referral"].items()
+        >= {
+            "referrer_account_id": anna.account_id,
+            "referrer_email": anna.identity.claims["email"],
+            "referrer_micros": micros("5"),
+            "referee_micros": micros("3"),
+        }.items()
+    )
     service("request_refund", purchase_id=bought["purchase_id"], reason="not happy", idempotency_key="k")
     assert available(anna, ben) == ["-3.9", "0"]
     assert anna.balance["debt_micros"] == micros("3.9")
@@ -373,10 +384,18 @@ def test_a_refund_that_leaves_enough_leaves_the_rewards(
 ) -> None:
     bought = pay(ben, "usd_20")
     ask = {"purchase_id": bought["purchase_id"], "reason": "half of it"}
+    this = {"purchase_id": bought["purchase_id"]}
+    assert service("refund_preview", **this, amount_cents=1000)["referral"] is None
+    assert service("refund_preview", **this, amount_cents=1001)["referral"]["referrer_micros"] == micros("5")
     service("request_refund", **ask, idempotency_key="k1", amount_cents=1000)
     assert available(anna, ben) == ["5", "13"]
+    assert service("refund_preview", **this, amount_cents=1)["referral"] is not None
     service("request_refund", **ask, idempotency_key="k2", amount_cents=1)
     assert available(anna, ben) == ["0", "9.99"]
+    assert service("refund_preview", **this, amount_cents=1)["referral"] is None  # gone already
+    assert (
+        service("refund_preview", purchase_id=pay(ben)["purchase_id"])["referral"] is None
+    )  # not the one that counted
 
 
 def test_a_refund_that_stripe_refuses_gives_the_rewards_back(
