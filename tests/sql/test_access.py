@@ -19,7 +19,8 @@ STAFF = """
     _last_migration accept_difference accounts_list acknowledge_operations_alert adjust adjust_preview approval_limits approvals
     approvals_count audit begin_repair campaigns catalog_draft checkout_funnel cohorts create_campaign decide_approval
     decide_referral decide_refund decide_review discard_catalog_draft draft_change extend_grant finance_overview find_account
-    flag_list flag_reach jobs_status margins operations_alerts payment payment_currencies payments reconciliation_differences reconciliations
+    flag_list flag_reach jobs_status margins operations_alerts payment payment_currencies payments
+    reconciliation_differences reconciliations
     recurring_revenue referral_program referrals refund_preview rehearse_catalog_draft rehearse_prices reopen_stripe_event
     request_catalog_release request_job request_price_change request_refund retention revenue_by_month reverse sales
     set_approval_limit set_flag set_flag_account set_plan set_price set_provider_cost set_referral_program set_retention
