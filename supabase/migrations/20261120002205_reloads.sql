@@ -1,12 +1,14 @@
 -- Reloads: the work that buys what was agreed to. Each attempt is recorded before Stripe is called, and ends once.
 
--- Money that reloads took (or are taking) since a moment; also what their owner confirmed, or the bank took, afterwards.
+-- Money that reloads took since a moment, or are taking; also what their owner confirmed, or the bank took, afterwards. It counts
+-- when it was taken: an attempt that outlasts midnight is a charge of the new day.
 create function credits._reloaded_cents(p_account_id bigint, p_since timestamptz) returns bigint
 language sql stable set search_path = '' as $$
   select coalesce(sum(t.amount_cents), 0)::bigint
     from credits.auto_reload_attempts as t join credits.purchases as p on p.id = t.purchase_id
-   where t.account_id = p_account_id and t.created_at >= p_since
-     and (t.status in ('in_flight', 'succeeded') or p.status in ('processing', 'credited', 'review'))
+   where t.account_id = p_account_id and (
+     t.status = 'in_flight' or p.status = 'processing' or p.status = 'credited' and p.credited_at >= p_since
+     or (t.status = 'succeeded' or p.status = 'review') and greatest(t.created_at, t.finished_at) >= p_since)
 $$;
 
 -- What these terms do now. status: off, paused, in_flight, waiting (until), idle, cap_day or cap_month (until), due. amount_cents:
