@@ -130,6 +130,23 @@ def look(parts: Parts, identity: Identity, idempotency_key: str) -> Answer | Non
     return _read(parts, known["purchase_id"])
 
 
+def resume(parts: Parts, identity: Identity, idempotency_key: str) -> Answer | None:
+    """Go on with a payment whose answer was lost: the very same charge once more, which is made once at most."""
+    known: Answer | None = payments(parts.db, identity, idempotency_key=idempotency_key)["payment"]
+    if known is None or known["payment_method_id"] is None:
+        return known
+    return pay(
+        parts,
+        identity,
+        payment_method_id=known["payment_method_id"],
+        idempotency_key=idempotency_key,
+        package=known["package"],
+        amount_cents=None if known["package"] else known["list_price_cents"],
+        promo_code=known["promo_code"],
+        terms_accepted=parts.stripe.options.terms_url is not None,  # it was not recorded without that
+    )
+
+
 def cancel(parts: Parts, identity: Identity, idempotency_key: str) -> Answer | None:
     """End a payment that waits for its owner's confirmation, so that it cannot be paid beside another one; answers what became
     of it. One that is decided stays as it is."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from credits_core import catalog, currencies, promotions
+from credits_core import card_payments, catalog, currencies, promotions
 from credits_core.errors import Conflict, InvalidRequest, NotFound
-from pages.common import session, shell, widgets
+from credits_core.runtime import get_runtime
+from pages.common import own_cards, pay_dialog, paying, session, shell, widgets
 from pages.common.formats import Viewer
+from pages.common.reloading import card_name
 
 session.guard(session.EVERYBODY)
 
@@ -18,6 +20,7 @@ LEAVE = "/auth/checkout"
 CREDITED = (
     "You pay on Stripe's page and come back here. Credits are added as soon as the payment is confirmed."
 )
+AT_ONCE = "You pay here with your saved {card}, or on Stripe's page. Credits are added as soon as the payment is confirmed."
 
 
 def leave_button(label: str, **what: str) -> None:
@@ -61,7 +64,7 @@ def code_field() -> str:
     return code
 
 
-def package_card(package: dict[str, Any], viewer: Viewer, *, any_bonus: bool) -> None:
+def package_card(package: dict[str, Any], viewer: Viewer, *, any_bonus: bool, at_once: bool) -> None:
     price = viewer.money(package["price_cents"], package["currency"])
     with st.container(
         horizontal=True,
@@ -84,13 +87,16 @@ def package_card(package: dict[str, Any], viewer: Viewer, *, any_bonus: bool) ->
         rows.append(("Bonus", viewer.credits(bonus, signed=True) if bonus else "–"))
     rows.append(("Per credit", viewer.unit_price(package["cents_per_credit"], package["currency"])))
     widgets.facts(rows)
-    code = {"promo_code": package["promo_code"]} if package.get("promo_code") else {}
-    leave_button(f"Buy for {price}", package=package["code"], **code)
+    code = package.get("promo_code") or ""
+    if at_once:
+        paying.button(f"Buy for {price}", package["code"], name=package["code"], code=code)
+    else:
+        leave_button(f"Buy for {price}", package=package["code"], **({"promo_code": code} if code else {}))
 
 
 @st.fragment
 @widgets.errors_as_sentences
-def custom_amount(custom: dict[str, Any], currency: str) -> None:
+def custom_amount(custom: dict[str, Any], currency: str, *, at_once: bool) -> None:
     """Any amount between the smallest and the largest, with what it buys."""
     person, viewer = session.guard(session.EVERYBODY), session.viewer()
     smallest, largest = (viewer.money(custom[end], currency) for end in ("min_cents", "max_cents"))
@@ -128,18 +134,46 @@ def custom_amount(custom: dict[str, Any], currency: str) -> None:
                     ("Per credit", viewer.unit_price(quote["cents_per_credit"], currency)),
                 ]
             )
+        label, cents = f"Buy for {viewer.money(quote['price_cents'], currency)}", quote["price_cents"]
         with right:
-            leave_button(
-                f"Buy for {viewer.money(quote['price_cents'], currency)}",
-                amount_cents=str(quote["price_cents"]),
-            )
+            if not at_once:
+                leave_button(label, amount_cents=str(cents))
+            elif paying.button(label, f"amount-{cents}", name="amount"):
+                st.rerun()  # the whole page, which opens the dialog
+
+
+def paid_here() -> None:
+    """Says once, and stays until the next click, that a saved card was charged."""
+    if (done := paying.say_done()) is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.success(widgets.plain(done["text"]), icon=":material/check_circle:", width="stretch")
+        if done["receipt_url"]:
+            st.link_button("Receipt", done["receipt_url"], icon=":material/receipt_long:", type="tertiary")
+
+
+def save_a_card() -> None:
+    """The way to pay here the next time; nothing is charged by it."""
+    with widgets.card("Pay here the next time"):
+        left, right = st.columns([2, 1], vertical_alignment="center")
+        left.caption(
+            "With a saved card you buy without leaving the page, also while a call is running. It is entered on Stripe's page and "
+            "kept there; nothing is charged by saving it."
+        )
+        with right:
+            widgets.post_form("/auth/save-card", {"next": "/buy"}, "Save a card", primary=False)
 
 
 person, viewer = session.guard(session.EVERYBODY), session.viewer()
 offer = catalog.packages(session.database(), person.identity)
-with widgets.page_header("Buy credits", CREDITED):
+cards = own_cards.usable(person, viewer)
+with widgets.page_header("Buy credits", AT_ONCE.format(card=card_name(cards[0])) if cards else CREDITED):
     if shell.is_test_mode():
         st.badge(shell.TEST_MODE, icon=":material/science:", color="orange")
+if st.query_params.pop("card", None):  # back from the page where a card is saved
+    st.toast("The card is saved.", icon=":material/credit_card:")
+paid_here()
+paying.undecided(person, viewer, cards)
 if st.query_params.get("canceled"):  # back from the payment page without paying
     st.info(
         "**Payment canceled.** Nothing was charged. Choose a package whenever you like.",
@@ -156,6 +190,9 @@ any_bonus = any(package["bonus_micros"] for package in packages)
 with st.grid("auto", gap="small", min_column_width=180, border=True) as grid:
     for package in packages:
         with grid.cell():
-            package_card(package, viewer, any_bonus=any_bonus)
+            package_card(package, viewer, any_bonus=any_bonus, at_once=bool(cards))
 if offer["custom"]:
-    custom_amount(offer["custom"], offer["currency"])
+    custom_amount(offer["custom"], offer["currency"], at_once=bool(cards))
+if not cards and card_payments.is_offered(get_runtime().stripe):
+    save_a_card()
+pay_dialog.show(cards)

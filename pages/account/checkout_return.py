@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from credits_core import fulfillment
+from credits_core import card_payments, fulfillment
 from credits_core.errors import CreditsError
 from credits_core.runtime import get_runtime
 from pages.common import live, session, widgets
@@ -39,6 +39,12 @@ STATES = {
         ":material/hourglass_top:",
         "Not paid yet",
         "The payment page is still open. Finish paying there, or choose another package.",
+    ),
+    "to_confirm": (
+        st.info,
+        ":material/verified_user:",
+        "Your bank wants you to confirm this payment",
+        "Nothing is charged before that. This page looks again by itself.",
     ),
     "expired": (
         st.warning,
@@ -76,6 +82,8 @@ REVIEWED = {"refund": "given_back", "close": "closed"}  # how a review ended wit
 
 def show(purchase: dict[str, Any], viewer: Viewer) -> None:
     status = "open" if purchase["status"] == "created" else purchase["status"]
+    if status == "open" and purchase["payment_method_id"]:
+        status = "to_confirm"  # a saved card: there is no page to finish paying on
     if status == "failed":
         status = REVIEWED.get(purchase["review_decision"] or "", status)
     banner, icon, title, text = STATES[status]
@@ -131,6 +139,10 @@ def _ways_on(status: str, purchase: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if status == "open" and purchase.get("url"):
             widgets.link_button("Continue to payment", purchase["url"])
+        if status == "to_confirm":
+            widgets.link_button(
+                "Confirm with your bank", card_payments.confirm_path(purchase, int(_call() or 0))
+            )
         if _call():
             st.page_link(
                 "account/live_call.py",

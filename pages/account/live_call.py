@@ -12,7 +12,8 @@ import streamlit as st
 from credits_core import calls, catalog
 from credits_core.auth.person import Person
 from credits_core.runtime import get_runtime
-from pages.common import live, session, widgets
+from credits_core.stripe_states import SavedCard
+from pages.common import live, own_cards, pay_dialog, paying, session, widgets
 from pages.common.formats import Viewer, duration, words
 
 session.guard(session.EVERYBODY)
@@ -61,7 +62,7 @@ def choices(person: Person, viewer: Viewer) -> tuple[Choice, ...]:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 @widgets.errors_as_sentences
-def watch(call_id: int, quick: tuple[Choice, ...]) -> None:
+def watch(call_id: int, quick: tuple[Choice, ...], cards: tuple[SavedCard, ...]) -> None:
     """Looks again every moment, until the call is over; then the whole page is drawn once more, and nothing refreshes."""
     person, viewer = session.guard(session.EVERYBODY), session.viewer()
     seen = live.look(person)
@@ -70,8 +71,9 @@ def watch(call_id: int, quick: tuple[Choice, ...]) -> None:
         st.rerun()
     live.warning(call)
     live.figures(call, viewer)
+    paying.undecided(person, viewer, cards, call_id)
     if quick and not call["unlimited"]:
-        top_up(call_id, quick)
+        top_up(call_id, quick, cards)
     live.details(call, viewer)
     others = [item for item in seen["items"] if item["call_id"] != call_id]
     if others:
@@ -80,13 +82,20 @@ def watch(call_id: int, quick: tuple[Choice, ...]) -> None:
             live.table(others, viewer, key="others")
 
 
-def top_up(call_id: int, quick: tuple[Choice, ...]) -> None:
-    """Quick amounts: the payment page opens in this tab and leads back to the call, which goes on meanwhile."""
+def top_up(call_id: int, quick: tuple[Choice, ...], cards: tuple[SavedCard, ...]) -> None:
+    """Quick amounts, while the call goes on: with a saved card they are paid here, else on the payment page, which leads back."""
+    said = "you stay here" if cards else "you come back here"
     with widgets.card("Top up without losing the call", key="top_up") as toolbar:
-        toolbar().caption("The call goes on while you pay, and you come back here.")
-        with st.grid(QUICK_CHOICES, gap="small", min_column_width=130) as grid:
+        toolbar().caption(f"The call goes on while you pay, and {said}.")
+        with st.grid(QUICK_CHOICES, gap="small", min_column_width=160) as grid:
             for choice in quick:
                 with grid.cell():
+                    if cards:
+                        if paying.button(
+                            choice.label, choice.package, name=choice.package, primary=choice.popular
+                        ):
+                            st.rerun()  # the whole page, which opens the dialog
+                        continue
                     fields = {
                         "package": choice.package,
                         live.CHOSEN: str(call_id),
@@ -221,9 +230,12 @@ def page(person: Person, viewer: Viewer) -> None:
     if st.query_params.get("canceled"):
         st.info("**Payment canceled.** Nothing was charged, and the call goes on.", icon=":material/undo:")
     if call is not None:
+        cards = tuple(own_cards.usable(person, viewer))
         if st.query_params.get(END):
             end_dialog(call["call_id"])
-        watch(call["call_id"], choices(person, viewer))
+        else:
+            pay_dialog.show(cards, call["call_id"])
+        watch(call["call_id"], choices(person, viewer), cards)
     elif chosen is not None:
         ended(chosen, person, viewer)
         if rows:
@@ -238,6 +250,7 @@ person, viewer = session.guard(session.EVERYBODY), session.viewer()
 for said in ("call_ended", "topped_up"):
     if text := st.session_state.pop(said, None):
         st.toast(widgets.plain(text), icon=":material/check_circle:")
+paying.say_done()
 with widgets.page_header("Live calls", "What runs now, what it costs, and how long it can go on."):
     buttons = st.container()
 page(person, viewer)

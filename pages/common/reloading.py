@@ -11,7 +11,7 @@ import streamlit as st
 from credits_core import auto_reload, saved_cards
 from credits_core.runtime import get_runtime
 from credits_core.stripe_states import SavedCard
-from pages.common import session, widgets
+from pages.common import own_cards, session, widgets
 from pages.common.formats import Viewer, plotted
 
 Figures = Mapping[str, Any]
@@ -163,4 +163,5 @@ def _remove(payment_method_id: str, name: str) -> None:
     st.write(f"{widgets.plain(name)} is taken away at Stripe. You can save it again at any time.")
     if st.button("Remove", type="primary", width="stretch", key="confirm_remove"):
         saved_cards.remove(get_runtime(), person.identity, payment_method_id)
+        own_cards.forget()
         done(f"{name} is removed.")

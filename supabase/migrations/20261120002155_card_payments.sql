@@ -7,9 +7,10 @@ language plpgsql stable set search_path = '' as $$
 declare v_account bigint := credits._account(p_account_id, 'purchase');
 begin
   return jsonb_build_object(
-    'payment', (select credits._purchase_json(p) from credits.purchases as p
+    'payment', (select credits._purchase_json(p) || jsonb_build_object('idempotency_key', p.idempotency_key) from credits.purchases as p
                  where p.account_id = v_account and p.idempotency_key = p_idempotency_key),
-    'items', coalesce((select jsonb_agg(credits._purchase_json(p) order by p.created_at desc, p.id desc) from credits.purchases as p
+    'items', coalesce((select jsonb_agg(credits._purchase_json(p) || jsonb_build_object('idempotency_key', p.idempotency_key)
+                                        order by p.created_at desc, p.id desc) from credits.purchases as p
                         where p.account_id = v_account and p.payment_method_id is not null
                           and p.status in ('created', 'open', 'processing')
                           and p.created_at > credits._now() - interval '7 days'), '[]'));

@@ -12,6 +12,7 @@ from tests.e2e import desk
 from tests.program import Program
 
 ASKING_CARD = "4000002760003184"  # its bank wants each payment confirmed
+REFUSED_CARD = "4000000000000341"
 BANK_ACCOUNT = "000222222227"  # a debit, answered days later
 
 
@@ -70,6 +71,17 @@ class Addresses:
         return self._auto_reload("admin", ASKING_CARD)
 
     @cached_property
+    def declined(self) -> str:
+        """The dialog of a payment with a saved card that was declined."""
+        return f"buy?pay={self._at_once(REFUSED_CARD, 'd' * 32)}"
+
+    @cached_property
+    def undecided(self) -> str:
+        """The buy page of somebody whose bank wants a payment confirmed."""
+        self._at_once(ASKING_CARD, "e" * 32)
+        return "buy"
+
+    @cached_property
     def subscribed(self) -> str:
         """The page of somebody with a plan."""
         self._subscribe("finance")
@@ -124,6 +136,23 @@ class Addresses:
             while person.get("auto-reload").json()["next_status"] not in ("idle", "paused"):
                 assert self._app.command("jobs", "run", "auto-reload").returncode == 0
         return "auto_reload"
+
+    def _at_once(self, card: str, key: str) -> str:
+        """A payment of the super admin's with a saved card that behaves like this one; answers its key."""
+        with self._app.api("super@demo.test") as person:
+            if not person.get("cards").json()["items"]:
+                self._app.pay(person.post("cards").json()["session_id"])
+            (saved,) = person.get("cards").json()["items"]
+            method = saved["payment_method_id"]
+            self._control(f"payment_methods/{method}/act-as", card=card)
+            what = {
+                "package": "usd_10",
+                "flow": "payment_intent",
+                "payment_method_id": method,
+                "confirm": True,
+            }
+            assert person.post("purchase", json=what | {"idempotency_key": f"pay-{key}"}).status_code == 200
+        return key
 
     def _subscribe(self, who: str, *, cancel: bool = False) -> str:
         """A demo person gets a plan, unless it has one; answers the session that it was bought in."""

@@ -96,6 +96,15 @@ def enter_unknown_code(page: Page) -> None:
     page.get_by_role("button", name="Enter the code").click()
 
 
+def ask_the_bank(page: Page) -> None:
+    """Pay with a card whose bank asks; on the second screen it was asked already."""
+    drawn(page, page.get_by_role("dialog"))
+    pay = page.get_by_role("dialog").get_by_role("button", name="Pay $10.00")
+    expect(pay.or_(page.get_by_role("link", name="Confirm with your bank")).first).to_be_visible()
+    if pay.is_visible():
+        pay.click()
+
+
 LOOKS = [
     Look("sign_in", "", "auth/sign-in", "Demo people", plain=True),
     Look("sign_in_wrong", "", "auth/sign-in", "Email or password is incorrect.", wrong_password, plain=True,
@@ -104,6 +113,11 @@ LOOKS = [
     Look("overview", "holder", "overview", "Recent purchases"),
     Look("person", "holder", "overview", "Sign out", open_person),
     Look("buy", "holder", "buy?amount=25", "You get"),
+    Look("buy_at_once", "finance", f"buy?pay={'a' * 32}&what=usd_10", "You pay", needs="<reloading>"),
+    Look("buy_with_card", "finance", "buy?amount=25", "your saved Visa", needs="<reloading>"),
+    Look("pay_confirm", "admin", f"buy?pay={'b' * 32}&what=usd_10", "Confirm with your bank", ask_the_bank, needs="<paused>"),
+    Look("pay_declined", "super", "<declined>", "Choose another way"),
+    Look("pay_undecided", "super", "<undecided>", "A payment is not decided yet"),
     Look("payment_declined", "holder", "<checkout>", "Your card was declined.",
          lambda page: enter_card(page, DECLINED_CARD), plain=True),
     Look("payment_challenge", "holder", "<checkout>", "3-D Secure test page",
