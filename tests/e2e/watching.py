@@ -22,12 +22,17 @@ NOT_OURS = [  # a rule, and the element it is not asked in
     ["listitem", "[data-testid=stSidebarNavItems]"],
     ["aria-dialog-name", "[data-testid=stToast]"],  # a passing message is a dialog without a name
 ]
+OF_COLOR = (
+    "color-contrast",
+    "link-in-text-block",
+)  # what another theme may change; the markup stays the same
 # An open dialog locks the page by `overflow: hidden` on <html>, and axe-core then takes all of it for invisible.
-_AXE = """async ([leftOut, notOurs]) => {
+_AXE = """async ([leftOut, notOurs, rules]) => {
   const ours = (rule, node) => !notOurs.some(([known, place]) => known === rule && node.element.closest(place));
   const where = { include: [["html"]], exclude: leftOut.map((place) => [place]) };
   document.documentElement.style.overflow = "visible";
-  const { violations } = await axe.run(where, { resultTypes: ["violations"], elementRef: true });
+  const { violations } = await axe.run(where, {
+    resultTypes: ["violations"], elementRef: true, ...(rules.length ? { runOnly: rules } : {}) });
   return violations.flatMap(({ id, impact, help, nodes }) => ["serious", "critical"].includes(impact)
     ? nodes.filter((node) => ours(id, node)).map((node) => `${id} (${help}): ${node.html} ${node.failureSummary}`)
     : []);
@@ -56,7 +61,8 @@ class Watch:
         for theme in themes:
             self._page.emulate_media(color_scheme=theme)
             settled(self._page)
-            found += [f"{theme}: {barrier}" for barrier in barriers(self._page)]
+            rules = OF_COLOR if theme == "dark" else ()
+            found += [f"{theme}: {barrier}" for barrier in barriers(self._page, rules)]
             picture(self._page, screen, f"looks/{name}-{screen.name}-{theme}")
         return found + too_wide(self._page)
 
@@ -75,11 +81,11 @@ class Watch:
             self.complaints.append(f"{response.status}: {response.request.method} {response.url}")
 
 
-def barriers(page: Page) -> list[str]:
-    """Serious and critical violations that axe-core finds on the page as it stands."""
+def barriers(page: Page, rules: tuple[str, ...] = ()) -> list[str]:
+    """Serious and critical violations that axe-core finds on the page as it stands: of these rules, or of any."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(_axe_source())
-    found: list[str] = page.evaluate(_AXE, [LEFT_OUT, NOT_OURS])
+    found: list[str] = page.evaluate(_AXE, [LEFT_OUT, NOT_OURS, list(rules)])
     return found
 
 
