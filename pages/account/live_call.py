@@ -229,8 +229,11 @@ def page(person: Person, viewer: Viewer) -> None:
             st.button("End call", icon=":material/call_end:", key="end", on_click=_ask_to_end)
     if st.query_params.get("canceled"):
         st.info("**Payment canceled.** Nothing was charged, and the call goes on.", icon=":material/undo:")
+    cards = tuple(own_cards.usable(person, viewer))
+    if call is None:  # one that ended while its top-up was on the way
+        paying.undecided(person, viewer, cards)
+        pay_dialog.show(cards)
     if call is not None:
-        cards = tuple(own_cards.usable(person, viewer))
         if st.query_params.get(END):
             end_dialog(call["call_id"])
         else:

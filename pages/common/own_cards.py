@@ -21,7 +21,8 @@ def usable(person: Person, viewer: Viewer) -> list[SavedCard]:
     """The person's cards that have not expired, the default one first; none where a card cannot be charged at once, or while Stripe
     does not answer.
 
-    A tab asks at most once a minute. The way to a new card leads over Stripe's page, and back from there everything is asked anew.
+    A tab asks at most once a minute, also while nobody answers: a page that sells must not wait for that at each click. The way to
+    a new card leads over Stripe's page, and back from there everything is asked anew.
     """
     if not card_payments.is_offered(get_runtime().stripe):
         return []
@@ -30,7 +31,7 @@ def usable(person: Person, viewer: Viewer) -> list[SavedCard]:
         try:
             found = saved_cards.saved(get_runtime(), person.identity)[1]
         except CreditsError:
-            return []
+            found = []
         kept = (person.user_id, time.monotonic(), found)
         st.session_state[_KEPT] = kept
     return [card for card in kept[2] if not card.expired(viewer.today())]

@@ -46,6 +46,11 @@ def _form(
     key: str, what: Mapping[str, Any], cards: Sequence[SavedCard], call_id: int | None, viewer: Viewer
 ) -> None:
     person = session.guard(session.EVERYBODY)
+    if card_payments.payments(session.database(), person.identity)["items"]:
+        st.warning(
+            "**Another payment is not decided yet.** See it on the page behind this first, so that you do not pay twice.",
+            icon=":material/hourglass_top:",
+        )
     top = st.container()
     card = _card(cards)
     code = st.text_input(
@@ -57,9 +62,12 @@ def _form(
     with top:
         _facts(quote, price, viewer)
     accepted = _terms()
+    shown = {name: quote[name] for name in SHOWN}
+    # A button of its own for each price and card: a click on what was seen never pays what is shown only now.
+    name = "-".join(["pay_now", card.payment_method_id, *(str(value) for value in shown.values())])
     pressed = st.button(
         widgets.plain(f"Pay {price} with {card_name(card)}"),
-        type="primary", width="stretch", icon=":material/lock:", key="pay_now", disabled=not accepted,
+        type="primary", width="stretch", icon=":material/lock:", key=name, disabled=not accepted,
     )  # fmt: skip
     goes_on = "The call goes on. " if call_id else ""
     st.caption(f"{goes_on}The card is charged at once, and the credits are there as soon as it is.")
@@ -67,7 +75,7 @@ def _form(
         with st.spinner("Charging the card …"):
             card_payments.pay(
                 get_runtime(), person.identity, payment_method_id=card.payment_method_id, idempotency_key=key,
-                **what, promo_code=code or None, shown={name: quote[name] for name in SHOWN}, terms_accepted=accepted,
+                **what, promo_code=code or None, shown=shown, terms_accepted=accepted,
             )  # fmt: skip
         st.rerun()  # the dialog shows what became of it
     _another_way(what, call_id, code=code, label="Pay another way")

@@ -242,7 +242,7 @@ def test_terms_are_accepted_before(owner: Owner) -> None:
     owner.save_card()
     owner.runtime.stripe.options = CheckoutOptions(terms_url="https://shop.test/terms")
     tab = owner.open(pay=KEY, what="usd_10")
-    assert tab.button(key="pay_now").disabled
+    assert next(each for each in tab.button if label(each).startswith("Pay $10.00")).disabled
     tab.checkbox(key="pay_terms").check().run()
     press(tab, "Pay $10.00 with Visa •••• 4242")
     (bought,) = owner.runtime.db.call("purchases", owner.person)["items"]
@@ -296,6 +296,45 @@ def test_a_top_up_that_the_bank_asks_about_leads_back_to_the_call(
     press(tab, "Pay $5.00 with Visa •••• 4242")
     assert "The call goes on meanwhile" in said(tab)
     assert re.search(rf'href="/auth/confirm-payment\?payment=pi_\w+&amp;call={call["call_id"]}"', texts(tab))
+
+
+def test_a_call_that_ends_before_its_top_up_leaves_the_payment_in_sight(
+    owner: Owner, service: Callable[..., Any], account_of: Callable[[Identity], int]
+) -> None:
+    owner.save_card(acts_as=ASKS)
+    service(
+        "adjust", account_id=account_of(owner.person), amount_micros=300_000, reason="For a call",
+        idempotency_key="give",
+    )  # fmt: skip
+    call = owner.runtime.db.call("start_call", owner.person, operation="call", idempotency_key="c")
+    tab = owner.open(LIVE, pay=KEY, what="usd_5")
+    press(tab, "Pay $5.00 with Visa •••• 4242")
+    owner.runtime.db.call("end_call", owner.person, call_id=call["call_id"])
+    tab.run()
+    assert "This call is over." in said(tab) and "Your bank wants you to confirm" in said(tab)
+    assert "A payment is not decided yet" in said(owner.open(LIVE, call=str(call["call_id"]))).replace(
+        "*", ""
+    )
+
+
+def test_a_price_that_changed_meanwhile_is_shown_before_it_is_paid(
+    owner: Owner, owner_sql: Callable[..., Any]
+) -> None:
+    owner.save_card()
+    tab = owner.open(pay=KEY, what="usd_10")
+    owner_sql("update credits.packages set price_cents = 1200 where code = 'usd_10'")
+    press(tab, "Pay $10.00 with Visa •••• 4242")
+    assert owner.charged == []
+    press(tab, "Pay $12.00 with Visa •••• 4242")
+    assert owner.charged == [1200]
+
+
+def test_a_second_payment_warns_of_the_one_that_is_not_decided(owner: Owner) -> None:
+    owner.save_card(acts_as=ASKS)
+    press(owner.open(pay=KEY, what="usd_10"), "Pay $10.00 with Visa •••• 4242")
+    tab = owner.open()
+    press(tab, "Buy for $5.00")
+    assert "Another payment is not decided yet." in said(tab)
 
 
 def test_somebody_elses_payment_is_not_shown(

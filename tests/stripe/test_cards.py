@@ -1,4 +1,4 @@
-"""Saved cards, and charging them while nobody is there: A7, A10."""
+"""Saved cards, and charging them, while nobody is there or with their owner: A7, A10."""
 
 from __future__ import annotations
 
@@ -287,3 +287,53 @@ def test_nobody_reaches_anothers_card_through_the_portal(
     other = gateway.cards.portal(gateway.cards.create_customer(8, None, "customer-8"), "https://shop.test/")
     assert web.post(other, data={"action": "remove", "object": card}).status_code == 404
     assert len(gateway.cards.saved_cards(customer)) == 1
+
+
+def paid_here(card: str) -> dict[str, Any]:
+    return purchase(flow="payment_intent", payment_method_id=card)
+
+
+def test_a_card_is_charged_with_its_owner_there_once_for_a_purchase(  # A7
+    gateway: StripeGateway, simulator: Simulator, customer: str, save: Callable[[str], str]
+) -> None:
+    row = paid_here(save(VISA))
+    first = gateway.cards.charge_on_session(customer, row, "https://shop.test/terms")
+    assert (first.status, first.amount_cents, first.purchase_id) == ("succeeded", 1000, row["purchase_id"])
+    assert gateway.cards.charge_on_session(customer, row, "https://shop.test/terms") == first
+    (intent,) = simulator.store.find("payment_intent", {})
+    assert (intent["customer"], intent["receipt_email"]) == (customer, "holder@demo.test")
+    found = gateway.retrieve(intent["id"])
+    assert (found.payment_status, found.terms_url) == ("paid", "https://shop.test/terms")
+    with pytest.raises(IdempotencyKeyReused):
+        gateway.cards.charge_on_session(customer, row)
+
+
+def test_an_owner_who_is_there_can_be_asked_by_the_bank(
+    gateway: StripeGateway,
+    simulator: Simulator,
+    control: Callable[..., Any],
+    customer: str,
+    save: Callable[[str], str],
+) -> None:
+    """Without an address to return to only Stripe.js could ask; a confirmation with one leads to the bank's page and back."""
+    card = save(VISA)
+    control(f"payment_methods/{card}/act-as", card=ALWAYS_ASKS)
+    asked = gateway.cards.charge_on_session(customer, paid_here(card))
+    assert (asked.status, asked.url) == ("requires_action", None)
+    (intent,) = simulator.store.find("payment_intent", {})
+    assert intent["next_action"]["type"] == "use_stripe_sdk"
+    again = gateway.cards.authenticate(intent["id"], card, "https://shop.test/back", "confirm-1")
+    assert again.url is not None and again.payment_intent_id == intent["id"]
+    back = web.post(again.url, data={"outcome": "complete"}).headers["location"]
+    assert back.startswith("https://shop.test/back?payment_intent=")
+    assert gateway.cards.charge_state(intent["id"]).status == "succeeded"
+
+
+def test_a_card_is_somebodys_own(gateway: StripeGateway, customer: str, save: Callable[..., str]) -> None:
+    card, gone = save(VISA), save(VISA, key="setup-2")
+    assert gateway.cards.saved_card(customer, card).last4 == "4242"
+    other = gateway.cards.create_customer(8, "other@demo.test", "customer-8")
+    gateway.cards.forget(gone)
+    for whose, which in ((other, card), (None, card), (customer, gone), (customer, "pm_card_visa")):
+        with pytest.raises(NotFound, match="no such saved card of yours"):
+            gateway.cards.saved_card(whose, which)
