@@ -73,9 +73,10 @@ def _deliver(runtime: Runtime, item: Item) -> str:
         result = Result("failed", error=f"It could not be sent ({type(error).__name__}).")
     milliseconds = round((time.monotonic() - started) * 1000)
     known = {"sent": item["message_id"], "kind": item["kind"], "channel": item["channel"]}
-    logger.info(
-        "message %s", result.outcome, extra=known | {"status_code": result.status_code, "ms": milliseconds}
-    )
+    # Without a mail server every e-mail is kept: that is no news.
+    level = logging.DEBUG if result.outcome == "not_sent" else logging.INFO
+    more = {"status_code": result.status_code, "ms": milliseconds}
+    logger.log(level, "message %s", result.outcome, extra=known | more)
     runtime.db.call(
         "finish_delivery",
         SERVICE,

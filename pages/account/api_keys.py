@@ -80,7 +80,7 @@ def form(person: Person, request: str) -> dict[str, Any] | None:
     scopes = [
         scope
         for scope in scopes_for(person)
-        if st.checkbox(f"**{scope}** · {SCOPES[scope]}", value=scope == "read", key=f"scope_{scope}")
+        if st.checkbox(f"{scope}: {SCOPES[scope]}", value=scope == "read", key=f"scope_{scope}")
     ]
     expires = st.segmented_control(
         "Expires", list(EXPIRES), default="Never", required=True, key="key_expires"

@@ -28,14 +28,16 @@ def leave_button(label: str, **what: str) -> None:
     widgets.post_form(LEAVE, {**what, "idempotency_key": f"buy-{uuid.uuid4()}"}, label)
 
 
-def with_code(package: dict[str, Any], code: str) -> dict[str, Any]:
-    """The package as the code makes it; as it is where the code does not apply to it."""
+def with_code(package: dict[str, Any], code: str, refusals: list[str] | None = None) -> dict[str, Any]:
+    """The package as the code makes it; as it is where the code does not apply to it, and why is put to the refusals."""
     person = session.guard(session.EVERYBODY)
     try:
         quote = promotions.purchase_quote(
             session.database(), person.identity, package=package["code"], promo_code=code
         )
-    except Conflict:
+    except Conflict as error:
+        if refusals is not None:
+            refusals.append(error.message)
         return package
     return package | quote
 
@@ -52,13 +54,15 @@ def code_field() -> str:
     ).strip()
     if not code:
         return ""
+    refusals: list[str] = []
     try:
-        quotes = [with_code(package, code) for package in offer["packages"]]
+        quotes = [with_code(package, code, refusals) for package in offer["packages"]]
     except (NotFound, InvalidRequest) as error:
         st.warning(error.message, icon=":material/sell:")
         return ""
     if not any(quote.get("promo_code") for quote in quotes):
-        st.warning("This code does not apply to any of these packages now.", icon=":material/sell:")
+        why = refusals[0] if len(set(refusals)) == 1 else "This code applies to none of these packages now."
+        st.warning(widgets.plain(why), icon=":material/sell:")
         return ""
     st.success(f"Code {widgets.plain(code.upper())} is applied.", icon=":material/sell:")
     return code
@@ -70,7 +74,6 @@ def package_card(package: dict[str, Any], viewer: Viewer, *, any_bonus: bool, at
         horizontal=True,
         horizontal_alignment="distribute",
         vertical_alignment="center",
-        wrap=False,
         gap="xxsmall",
     ):
         st.markdown(f"**{widgets.plain(package['name'])}**", width="content")
@@ -187,7 +190,7 @@ if not offer["packages"] and not offer["custom"]:
 code = code_field() if offer["packages"] else ""
 packages = [with_code(package, code) if code else package for package in offer["packages"]]
 any_bonus = any(package["bonus_micros"] for package in packages)
-with st.grid("auto", gap="small", min_column_width=180, border=True) as grid:
+with st.grid(min(max(len(packages), 1), 5), gap="small", min_column_width=150, border=True) as grid:
     for package in packages:
         with grid.cell():
             package_card(package, viewer, any_bonus=any_bonus, at_once=bool(cards))

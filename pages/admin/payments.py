@@ -206,7 +206,7 @@ def show_payment(purchase_id: str) -> None:
         f"{payment['package_name']} · {payment['email'] or 'no e-mail'} · account {payment['account_id']} · "
         f"{viewer.time(payment['created_at'])}",
     ):
-        st.badge(widgets.status_label(payment["state"]), color="gray")
+        widgets.status_badge(payment["state"])
         st.button(
             "Ask Stripe again", icon=":material/sync:", on_click=ask_stripe, args=(payment,), key="ask_stripe"
         )
@@ -216,9 +216,9 @@ def show_payment(purchase_id: str) -> None:
         reviewing.card(payment, viewer)
     _figures(payment)
     left, right = st.columns(2)
-    with left, widgets.card("What happened"):
+    with left, widgets.card("What happened", height="stretch"):
         payment_parts.timeline(payment, viewer)
-    with right, widgets.card("Details") as toolbar:
+    with right, widgets.card("Details", height="stretch") as toolbar:
         with toolbar():
             st.page_link(
                 "admin/accounts.py",

@@ -27,7 +27,12 @@ def transactions_part(person: Person, viewer: Viewer, account_id: int) -> None:
         tables.Table(rows, viewer)
         .time("Time", "created_at")
         .pill("Kind", "kind")
-        .texts("What", [row["reason"] or words(row["operation"] or "") for row in rows])
+        .texts(
+            "What",
+            [row["reason"] or words(row["operation"] or "") for row in rows],
+            width=270,
+            phone_width=118,
+        )
         .credits("Amount", "amount_micros", signed=True)
         .credits("Balance after", "posted_after_micros")
         .actor("By", "actor")

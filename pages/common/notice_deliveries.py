@@ -58,7 +58,7 @@ def draw(person: Person, viewer: Viewer) -> None:
     picked = (
         tables.Table(rows, viewer)
         .time("Time", "created_at")
-        .texts("Message", [notices.words(row, viewer).title for row in rows], width="medium")
+        .texts("Message", [notices.words(row, viewer).title for row in rows], width="medium", phone_width=130)
         .texts("Channel", [CHANNELS[row["channel"]] for row in rows])
         .text("To", "target")
         .pill("Status", "status")

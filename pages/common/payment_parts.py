@@ -77,7 +77,9 @@ def grants(payment: Payment, viewer: Viewer) -> None:
         .credits("Granted", "granted_micros")
         .credits("Left", "remaining_micros")
         .texts(
-            "Cost", [viewer.money(row["cost_cents"] or 0, payment["currency"]) for row in payment["grants"]]
+            "Cost",
+            [viewer.money(row["cost_cents"] or 0, payment["currency"]) for row in payment["grants"]],
+            alignment="right",
         )
         .draw(key="payment_grants", alt="Credits of this payment and what is left of them", wide=("Cost",))
     )

@@ -117,6 +117,17 @@ def status_label(status: str) -> str:
     return STATUS_LABELS.get(status, status.replace("_", " ").capitalize())
 
 
+def status_badge(status: str) -> None:
+    """A status beside a title, in the colour that its pill has in tables."""
+    colors: Mapping[str, Literal["green", "orange", "red", "blue"]] = {
+        GOOD: "green",
+        WARN: "orange",
+        BAD: "red",
+        BLUE: "blue",
+    }
+    st.badge(status_label(status), color=colors.get(STATUS_COLORS.get(status, QUIET), "gray"))
+
+
 def pills_column(label: str, **options: Any) -> ColumnConfig:
     """A table column of coloured pills; its cells are one-element lists of `status_label` texts."""
     return st.column_config.MultiselectColumn(
