@@ -67,6 +67,15 @@ language sql stable set search_path = '' as $$
    where purchase_id = p_purchase_id and is_promotional = p_promotional and expires_at > credits._now()
 $$;
 
+-- What the caller, a person, gave back alone to an account within 24 hours: many small refunds do not lead around the second one.
+create function credits._refunded_alone(p_account_id bigint) returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select coalesce(sum(amount_cents), 0) from credits.refunds
+           where account_id = p_account_id and status in ('approved', 'sent', 'succeeded') and decided_by is null
+             and created_at > credits._now() - interval '24 hours' and credits._role() <> 'service' and credits._own_request(requested_by));
+end $$;
+
 -- What has gone back of a purchase, or is on its way.
 create function credits._refunded(
   p_purchase_id uuid, out amount_cents bigint, out tax_cents bigint, out credits_micros bigint
@@ -106,8 +115,9 @@ begin
 end $$;
 
 -- What a refund would do, with the referral reward that would be taken back from both sides.
+-- Security definer: whether a refund was the caller's own rests on their API keys.
 create function credits.refund_preview(p_purchase_id uuid, p_amount_cents bigint default null, p_credits_micros bigint default null)
-returns jsonb language plpgsql stable set search_path = '' as $$
+returns jsonb language plpgsql stable security definer set search_path = '' as $$
 declare
   p credits.purchases;
   t record;
@@ -124,7 +134,8 @@ begin
     'reason', coalesce(t.blocked, case when t.amount_cents > t.max_cents then
       format('Part of these credits is spent: at most %s of the price can be refunded.', t.max_cents)
       when t.amount_cents < 1 then 'Give an amount of at least the smallest coin.' end),
-    'needs_approval', t.amount_cents >= credits._refund_limit_cents(), 'referral', credits._reward_at_stake(p, t.amount_cents));
+    'needs_approval', t.amount_cents::numeric + credits._refunded_alone(p.account_id) >= credits._refund_limit_cents(),
+    'referral', credits._reward_at_stake(p, t.amount_cents));
 end $$;
 
 create function credits._refund_json(r credits.refunds) returns jsonb
@@ -167,7 +178,7 @@ begin
                                asked_micros, reason, status, requested_by, created_at)
   values (p.account_id, p.id, p_idempotency_key, t.amount_cents, t.tax_cents, t.credits_micros, t.bonus_micros, p_amount_cents,
           p_credits_micros, trim(p_reason), 'requested', credits._actor(), credits._now()) returning * into r;
-  if t.amount_cents < credits._refund_limit_cents() then r := credits._approve_refund(p, r); end if;
+  if t.amount_cents + credits._refunded_alone(p.account_id) < credits._refund_limit_cents() then r := credits._approve_refund(p, r); end if;
   perform credits._audit('request_refund', p.account_id, jsonb_build_object('refund_id', r.id, 'amount_cents', r.amount_cents, 'reason', r.reason));
   return credits._refund_json(r) || '{"replayed": false}';
 end $$;

@@ -129,7 +129,7 @@ language sql stable set search_path = '' as $$
     'referrer_micros', r.referrer_micros, 'referee_micros', r.referee_micros, 'min_purchase_cents', r.min_purchase_cents)
     from credits.referrals as r
    where r.referee_id = p.account_id and r.purchase_id = p.id and r.status = 'rewarded'
-     and credits._kept_cents(p) - p_less_cents < r.min_purchase_cents
+     and credits._kept_cents(p) - p_less_cents::numeric < r.min_purchase_cents
 $$;
 
 -- Referrals for staff, newest first: all, those of one account (as either side), or in one status.

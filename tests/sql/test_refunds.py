@@ -10,7 +10,7 @@ import pytest
 
 from credits_core import errors
 from credits_core.units import parse_credits as micros
-from tests.sql.conftest import Call, Person, Rows, new_key, refused
+from tests.sql.conftest import Call, Clock, Person, Rows, new_key, refused
 
 
 @pytest.fixture
@@ -121,6 +121,32 @@ def test_above_the_limit_a_second_administrator_decides(
     assert done["status"] == "rejected"
     no = refused(lambda: second.call("decide_refund", refund_id=asked["refund_id"], approve=True))
     assert isinstance(no, errors.Conflict)
+
+
+def test_many_small_refunds_do_not_lead_around_the_second_administrator(
+    anna: Person, person: Callable[..., Person], buy: Call, clock: Clock
+) -> None:
+    """I2, A8: what one administrator gives back to one account within a day adds up, whichever purchases it is of."""
+    admin, other = person("admin"), person("admin")
+    bought = [buy(anna, "power")["purchase_id"] for _ in range(2)]  # 5,000 credits for $150
+
+    def ask(who: Person, purchase: int, amount_cents: int) -> Any:
+        preview = who.call("refund_preview", purchase_id=bought[purchase], amount_cents=amount_cents)
+        asked = who.call(
+            "request_refund", purchase_id=bought[purchase], reason="in parts", amount_cents=amount_cents,
+            idempotency_key=new_key("part"),
+        )  # fmt: skip
+        assert preview["needs_approval"] is (asked["status"] == "requested")
+        return asked
+
+    assert ask(admin, 0, 6000)["status"] == "approved"
+    assert ask(admin, 1, 3999)["status"] == "approved"
+    waits = ask(admin, 1, 1)
+    assert waits["status"] == "requested"
+    assert ask(other, 1, 6000)["status"] == "approved"  # each for themselves
+    assert other.call("decide_refund", refund_id=waits["refund_id"], approve=True)["status"] == "approved"
+    clock.advance(hours=25)
+    assert ask(admin, 0, 5000)["status"] == "approved"
 
 
 def test_the_same_key_is_one_refund_and_two_at_once_take_no_more_than_there_is(
