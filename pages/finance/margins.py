@@ -108,7 +108,7 @@ with widgets.page_header(
     if person.role in session.ADMIN:
         with st.popover("Set a provider cost", icon=":material/edit:"):
             cost_form()
-    toolbar = st.container()
+    toolbar = st.container(width="content")
 with st.container(horizontal=True, vertical_alignment="center"):
     first, last = periods.choose(viewer, default="30d", with_all=False, with_months=True)
 with toolbar:

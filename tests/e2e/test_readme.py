@@ -30,7 +30,7 @@ def run(app: Program, lines: str) -> list[str]:
     assert shutil.which("curl"), "The README's example needs curl: install it (apt-get install curl)."
     here = lines.replace(".venv/bin/python", sys.executable).replace("8501", str(app.port))
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", re.sub(r"^python ", f"{sys.executable} ", here)],
+        ["bash", "-euo", "pipefail", "-c", here],
         cwd=ROOT, env=app.environ, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -60,7 +60,7 @@ def test_the_same_lines_again_charge_the_use_once(app: Program, told: list[Any])
 
 
 def test_billed_by_the_second_it_is_0_225_and_the_past_stays(app: Program, told: list[Any]) -> None:
-    (command,) = re.findall(r"`(python -m credits_core price set .*?)`", README)
+    (command,) = re.findall(r"`(\.venv/bin/python -m credits_core price set .*?)`", README)
     assert "0.15" in run(app, command)[-1]
     with app.api() as api:
         ask = {"operation": "call", "quantity": 90}
