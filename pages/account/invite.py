@@ -57,7 +57,7 @@ def who_joined(answer: dict[str, Any], viewer: Viewer) -> None:
         (
             tables.Table(rows, viewer)
             .text("Who", "who")
-            .time("Joined", "claimed_at", pattern="MMM D")
+            .time("Joined", "claimed_at", day_alone=True)
             .pill("Status", "status")
             .credits("Your reward", "reward_micros", places=2)
             .texts("What happens", [referring.what_happens(row, viewer) for row in rows], width="large")

@@ -119,7 +119,7 @@ def recent_purchases(viewer: Viewer) -> None:
             return
         (
             tables.Table(rows, viewer)
-            .time("Date", "created_at", pattern="MMM D")
+            .time("Date", "created_at", day_alone=True)
             .text("Package", "package_name")
             .money("Paid", "price_cents")
             .credits("Credits", "credits_micros")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,24 +18,22 @@ session.guard(session.EVERYBODY)
 MONTHS = 120  # ten years
 
 
-def month_name(month: str) -> str:
-    """`November 2026` of `2026-11`."""
-    return f"{dt.date.fromisoformat(f'{month}-01'):%B %Y}"
-
-
-def choose_month(months: list[dict[str, Any]]) -> str:
-    """The month of the URL, or the newest one."""
+def choose_month(months: list[dict[str, Any]], viewer: Viewer) -> str:
+    """The month of the URL (`2026-11`, whatever the viewer's language), or the newest one."""
     known = [item["month"] for item in months]
-    chosen: str | None = st.selectbox(
+    wanted = st.query_params.get("month")
+    chosen: str = st.selectbox(
         "Month",
         known,
-        format_func=month_name,
-        key="month",
+        index=known.index(wanted) if wanted in known else 0,
+        format_func=viewer.month_of_year,
+        key="month_chosen",
         label_visibility="collapsed",
-        bind="query-params",
         width=200,
     )
-    return chosen or known[0]
+    if chosen != known[0] or wanted:
+        st.query_params["month"] = chosen
+    return chosen
 
 
 def tiles(statement: dict[str, Any], viewer: Viewer) -> None:
@@ -123,14 +120,16 @@ def show(person: Person, viewer: Viewer) -> None:
     months = statements.statements(session.database(), person.identity, limit=MONTHS)
     with widgets.page_header("Statements", f"One for each month, in {months['time_zone']} time."):
         toolbar = st.container(horizontal=True, horizontal_alignment="right")
-    month = choose_month(months["items"])
+    month = choose_month(months["items"], viewer)
     statement = statements.statement(session.database(), person.identity, month)
     local = replace(viewer, zone=ZoneInfo(statement["time_zone"]))
     with toolbar:
         exports.menu("statement", local, key="export", month=month)
         widgets.link_button("Download PDF", f"/auth/statement.pdf?month={month}")
     if not statement["complete"]:
-        st.caption(f"{month_name(month)} is not over: figures up to {local.time(statement['as_of'])}.")
+        st.caption(
+            f"{viewer.month_of_year(month)} is not over: figures up to {local.time(statement['as_of'])}."
+        )
     tiles(statement, local)
     left, right = st.columns([3, 2])
     with left:

@@ -95,8 +95,8 @@ def show_jobs() -> None:
             .pill("State", "state")
             .text("What it does", "does", width="large")
             .texts("Every", [_period(row["every_seconds"]) for row in rows], alignment="right")
-            .time("Last run", "last_finished_at", pattern="MMM D, HH:mm:ss")
-            .time("Next", "due_at", pattern="MMM D, HH:mm:ss")
+            .time("Last run", "last_finished_at", seconds=True)
+            .time("Next", "due_at", seconds=True)
         )
         problems = [row.get("last_error") or "" for row in rows]
         if any(problems):

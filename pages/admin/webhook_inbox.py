@@ -133,7 +133,7 @@ if not rows:
 else:
     picked = (
         tables.Table(rows, viewer)
-        .time("Received", "received_at", pattern="MMM D, HH:mm:ss")
+        .time("Received", "received_at", seconds=True)
         .text("Type", "type", width="medium")
         .pill("Outcome", "outcome")
         .text("Object", "object_id")

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from pages.common import session
+from pages.common.dates import Dates
 from pages.common.formats import plotted, plotted_money
 
 _CONFIG = {"displayModeBar": False, "responsive": True}
@@ -256,8 +257,22 @@ def ranked_bars(
     return figure
 
 
+def _date_axis(axis: go.layout.XAxis, written: Dates) -> None:
+    """Days or months of an axis as the viewer's language writes them."""
+    if axis.type != "date":
+        return
+    if axis.dtick == "M1":
+        axis.tickformat = written.month_axis(year=axis.tickformat == "%b %Y")
+        if not written.english:
+            axis.hoverformat = written.month_axis(year=True)
+    else:
+        axis.tickformat, axis.hoverformat = written.axis(), written.axis(weekday=True)
+
+
 def draw(figure: go.Figure, *, alt: str, key: str) -> None:
     """`alt` says what the chart shows, for people who do not see it."""
-    group, point = session.viewer().separators
+    viewer = session.viewer()
+    group, point = viewer.separators
     figure.update_layout(separators=point + group)
+    figure.for_each_xaxis(lambda axis: _date_axis(axis, viewer.dates))
     st.plotly_chart(figure, theme=None, config=_CONFIG, key=key, alt=alt)

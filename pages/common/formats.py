@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from credits_core import currencies
 from credits_core.units import MICROS_PER_CREDIT, format_credits
+from pages.common import dates
 
 # Thousands and decimal separators by language; everybody else reads 1,234.56.
 _SEPARATORS = {
@@ -35,6 +36,12 @@ class Viewer:
     language: str = "en"
     dark: bool = False
     phone: bool = False
+    region: str = ""
+
+    @property
+    def dates(self) -> dates.Dates:
+        """How dates are written in the viewer's language."""
+        return dates.of(self.language, self.region)
 
     @property
     def zone_name(self) -> str:
@@ -94,22 +101,24 @@ class Viewer:
         moment = self.moment(text)
         if moment is None:
             return "–"
-        year = f" {moment.year}" if moment.year != dt.datetime.now(self.zone).year else ""
-        return f"{moment:%b} {moment.day}{year}, {moment:%H:%M}"
+        return self.dates.time(moment, with_year=moment.year != dt.datetime.now(self.zone).year)
 
     def clock(self, text: str) -> str:
         """`16:42 CET`: the time of day and its zone."""
         moment = self.moment(text)
-        return f"{moment:%H:%M %Z}" if moment else "–"
+        return f"{self.dates.clock(moment)} {moment:%Z}" if moment else "–"
 
     def day(self, text: str) -> str:
         """`Nov 20` of a calendar day such as `2026-11-20`; days have no zone."""
-        day = dt.date.fromisoformat(text[:10])
-        return f"{day:%b} {day.day}"
+        return self.dates.day(dt.date.fromisoformat(text[:10]))
 
     def month(self, text: str) -> str:
         """`Nov` of a calendar day."""
-        return f"{dt.date.fromisoformat(text[:10]):%b}"
+        return self.dates.month(dt.date.fromisoformat(text[:10]))
+
+    def month_of_year(self, text: str, *, short: bool = False) -> str:
+        """`November 2026`, or `Nov 2026`, of a calendar day or a month such as `2026-11`."""
+        return self.dates.month_of_year(dt.date.fromisoformat(f"{text[:7]}-01"), short=short)
 
     def today(self) -> dt.date:
         return dt.datetime.now(self.zone).date()

@@ -65,5 +65,7 @@ def viewer() -> Viewer:
         zone = ZoneInfo(st.context.timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError):
         zone = ZoneInfo("UTC")
-    language = (st.context.locale or "en").split("-")[0].lower()
-    return Viewer(zone, language, dark=st.context.theme.type == "dark", phone="Mobi" in user_agent())
+    language, *more = (st.context.locale or "en").split("-")
+    region = next((part.upper() for part in more if len(part) == 2), "")  # of zh-Hant-TW: TW
+    theme, phone = st.context.theme.type, "Mobi" in user_agent()
+    return Viewer(zone, language.lower(), dark=theme == "dark", phone=phone, region=region)

@@ -46,8 +46,11 @@ class Table:
         """Who did it: the holder, a program, or somebody of the staff (by the start of their id)."""
         return self.texts(label, [_actor(row.get(field)) for row in self._rows])
 
-    def time(self, label: str, field: str, *, pattern: str = "MMM D, HH:mm", **options: Any) -> Table:
+    def time(
+        self, label: str, field: str, *, seconds: bool = False, day_alone: bool = False, **options: Any
+    ) -> Table:
         """A moment in the viewer's zone."""
+        pattern = self._viewer.dates.cells(time=not day_alone, seconds=seconds)
         values = pd.to_datetime([row.get(field) for row in self._rows], utc=True, format="ISO8601")
         return self._add(
             label,
@@ -59,7 +62,9 @@ class Table:
 
     def day(self, label: str, field: str) -> Table:
         values = pd.to_datetime([row.get(field) for row in self._rows], format="ISO8601").date
-        return self._add(label, values, st.column_config.DateColumn(label, format="MMM D, YYYY"))
+        return self._add(
+            label, values, st.column_config.DateColumn(label, format=self._viewer.dates.cells(year=True))
+        )
 
     def credits(
         self, label: str, field: str, *, signed: bool = False, places: int | None = None, **options: Any

@@ -97,7 +97,10 @@ def cost_form() -> None:
     except CreditsError as error:
         widgets.show_error(error)
         return
-    st.toast(f"{names[operation]}: the cost counts from {viewer.today():%b %d} on.", icon=":material/check:")
+    st.toast(
+        f"{names[operation]}: the cost counts from {viewer.day(viewer.today().isoformat())} on.",
+        icon=":material/check:",
+    )
     st.rerun()
 
 

@@ -89,8 +89,8 @@ def show_runs(runs: list[dict[str, Any]]) -> None:
             tables.Table(rows, viewer)
             .count("Run", "reconciliation_id")
             .pill("Status", "status")
-            .time("From", "from", pattern="MMM D, HH:mm")
-            .time("To", "to", pattern="MMM D, HH:mm")
+            .time("From", "from")
+            .time("To", "to")
             .count("Objects read", "objects")
             .count("Differences", "found")
             .texts(

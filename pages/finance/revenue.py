@@ -90,7 +90,7 @@ def months_card(months: list[dict[str, Any]], viewer: Viewer) -> None:
         )
         (
             tables.Table(months[::-1], viewer)
-            .texts("Month", [f"{viewer.month(row['month'])} {row['month'][:4]}" for row in months[::-1]])
+            .texts("Month", [viewer.month_of_year(row["month"], short=True) for row in months[::-1]])
             .money("Sales", "sales_cents")
             .money("Refunds", "refunds_cents")
             .money("Disputes", "disputes_cents")
@@ -131,7 +131,7 @@ def recurring_card(person: Person, viewer: Viewer, months: int, currency: str) -
         )
         (
             tables.Table(rows[::-1], viewer)
-            .texts("Month", [f"{viewer.month(row['month'])} {row['month'][:4]}" for row in rows[::-1]])
+            .texts("Month", [viewer.month_of_year(row["month"], short=True) for row in rows[::-1]])
             .money("MRR", "mrr_cents")
             .money("New", "new_cents")
             .money("Expansion", "expansion_cents")
@@ -160,7 +160,7 @@ def cohorts_card(person: Person, viewer: Viewer, months: int, currency: str) -> 
         if not rows:
             widgets.empty("No buyers yet", "Each month with a first purchase gets a row.")
             return
-        names = {row["cohort"]: f"{viewer.month(row['cohort'])} {row['cohort'][:4]}" for row in rows}
+        names = {row["cohort"]: viewer.month_of_year(row["cohort"], short=True) for row in rows}
         charts.draw(
             charts.grid(
                 list(names.values()),

@@ -107,8 +107,8 @@ def test_figures_at_a_glance_never_show_more_than_there_is() -> None:
 
 def test_times_are_in_the_viewers_zone() -> None:
     assert ENGLISH.clock("2026-11-20T15:42:00.000000Z") == "16:42 CET"
-    assert ENGLISH.time("2020-07-01T23:30:00Z") == "Jul 2 2020, 01:30"
-    assert FRENCH.time("2020-07-01T23:30:00Z") == "Jul 2 2020, 05:15"
+    assert ENGLISH.time("2020-07-01T23:30:00Z") == "Jul 2, 2020, 01:30"
+    assert FRENCH.time("2020-07-01T23:30:00Z") == "2 juil. 2020, 05:15"
     assert ENGLISH.time(None) == "–"
     assert ENGLISH.day("2026-11-05") == "Nov 5"
 
