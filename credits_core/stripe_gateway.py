@@ -129,10 +129,9 @@ class StripeGateway(StripeBuying):
             )
         try:
             event = self._client.construct_event(payload, signature, self._webhook_secret, _TOLERANCE_SECONDS)
-            obj = event.data.object
-            found = StripeEvent(
-                event.id, event.type, event.livemode, obj.to_dict().get("id"), json.loads(payload)
-            )
+            object_id = event.data.object.to_dict().get("id")
+            about = object_id if isinstance(object_id, str) else None
+            found = StripeEvent(event.id, event.type, event.livemode, about, json.loads(payload))
         except stripe.SignatureVerificationError:
             raise WebhookRejected(
                 "The signature does not belong to this body and our signing secret, or it is too old; send"

@@ -105,8 +105,8 @@ class StripeEvent:
         if (self.object_id or "").startswith("sub_"):
             return self.object_id
         parent = self.payload["data"]["object"].get("parent")
-        details = (parent.get("subscription_details") if isinstance(parent, dict) else None) or {}
-        found = details.get("subscription")
+        details = parent.get("subscription_details") if isinstance(parent, dict) else None
+        found = details.get("subscription") if isinstance(details, dict) else None
         return found if isinstance(found, str) else self._named("subscription")
 
     def _named(self, name: str) -> str | None:
