@@ -57,6 +57,7 @@ create unique index transactions_reversed_once on credits.transactions (account_
 create unique index transactions_by_hand on credits.transactions (account_id, created_at, seq)
   where kind in ('adjustment', 'reversal', 'extension');
 create unique index transactions_by_purchase on credits.transactions (purchase_id, kind, seq) where purchase_id is not null;
+create unique index transactions_expired on credits.transactions (account_id, occurred_at, seq) where kind = 'expiry';
 
 -- Effects on grants of transactions that touched more than one (or the debt: grant_id null).
 create table credits.entries (
