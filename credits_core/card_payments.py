@@ -110,11 +110,8 @@ def pay(
         elif purchase["status"] in ("open", "processing"):
             fulfillment.fulfill_session(parts.db, parts.stripe, purchase["session_id"])
     except StripeUnavailable as error:
-        logger.warning(
-            "stripe has not said what became of a payment: %s",
-            error.message,
-            extra={"purchase": purchase["purchase_id"]},
-        )
+        known_as = {"purchase": purchase["purchase_id"], "detail": error.detail}
+        logger.warning("stripe has not said what became of a payment", extra=known_as)
     return _read(parts, purchase["purchase_id"]) | {"replayed": purchase["replayed"]}
 
 

@@ -12,7 +12,7 @@ from tests.e2e import desk
 from tests.program import Program
 
 ASKING_CARD = "4000002760003184"  # its bank wants each payment confirmed
-REFUSED_CARD = "4000000000000341"
+GOOD_CARD, REFUSED_CARD = "4242424242424242", "4000000000000341"
 BANK_ACCOUNT = "000222222227"  # a debit, answered days later
 
 
@@ -82,6 +82,14 @@ class Addresses:
         return "buy"
 
     @cached_property
+    def unknown(self) -> str:
+        """The dialog of a payment of which Stripe has said nothing."""
+        self._control("fail-next", kind="500", count=100, path="payment_intents")
+        key = self._at_once(GOOD_CARD, "f" * 32)
+        self._control("fail-next", kind="500", count=0)
+        return f"buy?pay={key}"
+
+    @cached_property
     def subscribed(self) -> str:
         """The page of somebody with a plan."""
         self._subscribe("finance")
@@ -118,7 +126,7 @@ class Addresses:
         session = str(self._begun()["session_id"])
         return session, self._control(f"sessions/{session}/pay", card=BANK_ACCOUNT)["payment_intent"]
 
-    def _control(self, path: str, **body: str) -> dict[str, Any]:
+    def _control(self, path: str, /, **body: Any) -> dict[str, Any]:
         answer = httpx.post(f"{self._app.url}/sim/control/{path}", json=body, timeout=30)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()

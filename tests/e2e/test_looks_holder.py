@@ -117,6 +117,7 @@ LOOKS = [
     Look("buy_with_card", "finance", "buy?amount=25", "your saved Visa", needs="<reloading>"),
     Look("pay_confirm", "admin", f"buy?pay={'b' * 32}&what=usd_10", "Confirm with your bank", ask_the_bank, needs="<paused>"),
     Look("pay_declined", "super", "<declined>", "Choose another way"),
+    Look("pay_unknown", "super", "<unknown>", "Ask Stripe again"),
     Look("pay_undecided", "super", "<undecided>", "A payment is not decided yet"),
     Look("payment_declined", "holder", "<checkout>", "Your card was declined.",
          lambda page: enter_card(page, DECLINED_CARD), plain=True),
