@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from credits_core import customers, fulfillment
-from credits_core.checkout import Parts, find_at_stripe, record_opened
+from credits_core.checkout import Parts, find_at_stripe, record_intent, record_opened
 from credits_core.db.port import SERVICE, Database, Identity
 from credits_core.errors import Conflict, IdempotencyKeyReused, InvalidRequest, NotFound, StripeUnavailable
 from credits_core.stripe_gateway import StripeGateway
@@ -91,8 +91,8 @@ def pay(
     known = payments(parts.db, identity, idempotency_key=idempotency_key, account_id=account_id)["payment"]
     if known is None:
         _check(parts, identity, payment_method_id, account_id, terms_accepted)
-    purchase: Answer = parts.db.call(
-        "create_purchase",
+    purchase: Answer = record_intent(
+        parts,
         identity,
         package=package,
         amount_cents=amount_cents,

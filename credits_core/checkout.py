@@ -54,8 +54,8 @@ def start_checkout(
     Raises StripeUnavailable when Stripe does not answer: the same key may be used
     again.
     """
-    purchase: dict[str, Any] = parts.db.call(
-        "create_purchase",
+    purchase = record_intent(
+        parts,
         identity,
         package=package,
         amount_cents=amount_cents,
@@ -70,6 +70,29 @@ def start_checkout(
     return _open(parts, purchase, _ways_back(purchase, base_url, call_id)) | {
         "replayed": purchase["replayed"]
     }
+
+
+def record_intent(parts: Parts, identity: Identity, **wanted: Any) -> dict[str, Any]:
+    """The purchase row, by the arguments of `create_purchase`. A code that an earlier payment page of the same account still
+    holds goes to this purchase: the page is closed first, so that nobody pays on both."""
+    try:
+        purchase: dict[str, Any] = parts.db.call("create_purchase", identity, **wanted)
+    except Conflict as error:
+        held = (
+            parts.db.call("purchase", SERVICE, purchase_id=error.detail["pending"])
+            if "pending" in error.detail
+            else None
+        )
+        if held is None or held["session_id"] is None or held["livemode"] is not parts.stripe.livemode:
+            raise
+        if held["session_id"].startswith("pi_"):
+            parts.stripe.cancel_payment_intent(held["session_id"])
+        else:
+            parts.stripe.expire_session(held["session_id"])
+        state = parts.stripe.retrieve(held["session_id"])
+        parts.db.call("fulfill_purchase", SERVICE, session=state.as_sql())
+        purchase = parts.db.call("create_purchase", identity, **wanted)
+    return purchase
 
 
 def find_at_stripe(parts: Parts, purchase: Mapping[str, Any]) -> SessionState | None:

@@ -44,8 +44,9 @@ create type credits.purchase_terms as (
 );
 
 -- What a package or an amount costs and gives, with a code if there is one. The price is always ours.
-create function credits._purchase_terms(p_account_id bigint, p_package text, p_amount_cents bigint, p_promo_code text)
-returns credits.purchase_terms language plpgsql stable set search_path = '' as $$
+create function credits._purchase_terms(
+  p_account_id bigint, p_package text, p_amount_cents bigint, p_promo_code text, p_is_quote boolean default false
+) returns credits.purchase_terms language plpgsql stable set search_path = '' as $$
 declare
   c credits.catalogs;
   k credits.packages;
@@ -73,16 +74,37 @@ begin
        where (s ->> 'min_cents')::bigint <= p_amount_cents), 0) / 100);
   end if;
   if p_promo_code is null or trim(p_promo_code) = '' then return t; end if;
-  return credits._apply_code(t, p_account_id, upper(trim(p_promo_code)));
+  return credits._apply_code(t, p_account_id, upper(trim(p_promo_code)), p_is_quote);
 end $$;
 
-create function credits._apply_code(t credits.purchase_terms, p_account_id bigint, p_code text) returns credits.purchase_terms
-language plpgsql stable set search_path = '' as $$
+-- How often a code is used or reserved: by the account, by all, and codes for a first purchase by the account. p_but_open leaves out
+-- the account's own payment pages that nobody paid on yet; open_id is one of those.
+create function credits._code_uses(
+  m credits.campaigns, p_account_id bigint, p_but_open boolean, out by_account bigint, out by_all bigint, out firsts bigint, out open_id uuid
+) language plpgsql stable set search_path = '' as $$
+begin
+  with uses as (
+    select r.purchase_id, r.campaign_id = m.id as same, r.account_id = p_account_id as own, c.first_purchase_only as first,
+           r.account_id = p_account_id and r.status = 'reserved' and p.status in ('created', 'open') as is_open
+      from credits.redemptions as r join credits.campaigns as c on c.id = r.campaign_id join credits.purchases as p on p.id = r.purchase_id
+     where r.status <> 'released' and (r.campaign_id = m.id or r.account_id = p_account_id)),
+  counted as (select * from uses where not (p_but_open and is_open))
+  select (select count(*) from counted where same and own), (select count(*) from counted where same),
+         (select count(*) from counted where own and first),
+         (select purchase_id from uses where is_open and (same or first and m.first_purchase_only) order by purchase_id limit 1)
+    into by_account, by_all, firsts, open_id;
+end $$;
+
+-- A refusal that an open payment page of the account's own is the reason for names it as pending: closed, it gives the code back.
+create function credits._apply_code(t credits.purchase_terms, p_account_id bigint, p_code text, p_is_quote boolean)
+returns credits.purchase_terms language plpgsql stable set search_path = '' as $$
 declare
   m     credits.campaigns;
+  u     record;
   v_now timestamptz := credits._now();
 begin
   select * into m from credits.campaigns where code = p_code and (account_id is null or account_id = p_account_id);
+  u := credits._code_uses(m, p_account_id, p_is_quote);
   if m.id is null or not m.is_on then
     perform credits._raise('LC404', 'This code is not known; check its spelling, or buy without it.');
   elsif v_now < m.starts_at or v_now >= m.ends_at then
@@ -93,15 +115,13 @@ begin
   elsif m.first_purchase_only and exists (
       select from credits.purchases where account_id = p_account_id and status in ('processing', 'credited', 'review')) then
     perform credits._raise('LC409', 'This code is for a first purchase.');
-  elsif (select count(*) from credits.redemptions where campaign_id = m.id and account_id = p_account_id and status <> 'released')
-        >= m.max_per_account then
-    perform credits._raise('LC409', 'You have used this code already.');
-  elsif m.first_purchase_only and exists (
-      select from credits.redemptions as r join credits.campaigns as c on c.id = r.campaign_id
-       where r.account_id = p_account_id and r.status <> 'released' and c.first_purchase_only) then
-    perform credits._raise('LC409', 'A payment page with a code for a first purchase is open already; pay there, or buy without it.');
-  elsif m.max_redemptions <= (select count(*) from credits.redemptions where campaign_id = m.id and status <> 'released') then
-    perform credits._raise('LC409', 'This code has been used up.');
+  elsif u.by_account >= m.max_per_account then
+    perform credits._raise('LC409', 'You have used this code already.', jsonb_strip_nulls(jsonb_build_object('pending', u.open_id)));
+  elsif m.first_purchase_only and u.firsts > 0 then
+    perform credits._raise('LC409', 'A payment page with a code for a first purchase is open already; pay there, or buy without it.',
+                           jsonb_strip_nulls(jsonb_build_object('pending', u.open_id)));
+  elsif m.max_redemptions <= u.by_all then
+    perform credits._raise('LC409', 'This code has been used up.', jsonb_strip_nulls(jsonb_build_object('pending', u.open_id)));
   end if;
   t.campaign_id := m.id;
   t.promo_code := m.code;
@@ -126,7 +146,7 @@ declare t credits.purchase_terms;
 begin
   perform credits._require('service', 'super_admin', 'admin', 'finance', 'holder');
   if p_promo_code is not null then perform credits._require_scope('purchase'); end if;  -- without a code: public prices
-  t := credits._purchase_terms(credits._own_account(), p_package, p_amount_cents, p_promo_code);
+  t := credits._purchase_terms(credits._own_account(), p_package, p_amount_cents, p_promo_code, true);
   return jsonb_build_object(
     'package', t.package, 'name', t.name, 'currency', t.currency, 'list_price_cents', t.list_price_cents,
     'price_cents', t.price_cents, 'credits_micros', t.credits_micros, 'bonus_micros', t.bonus_micros,

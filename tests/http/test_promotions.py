@@ -46,6 +46,30 @@ def test_a_code_takes_its_part_off_what_stripe_is_asked_to_collect(
     assert problem(again, 409, "conflict")
 
 
+def test_a_code_goes_to_the_new_page_when_the_old_one_was_left(
+    holder: Api, admin: Api, campaign: None, local: TestClient
+) -> None:
+    """Who came back without paying uses the code again at once; the page that was left is closed, so nobody pays on both (A12)."""
+    wanted = {"package": "usd_10", "promo_code": "WELCOME20"}
+    left = holder.post("checkout", wanted).json()["session_id"]
+    assert holder.post("quote", wanted).json()["price_cents"] == 800
+    again = holder.post("checkout", wanted | {"package": "usd_20"}).json()
+    assert pay(local, left).status_code >= 400
+    assert holder.get("success", session_id=left).json()["status"] == "expired"
+    pay(local, again["session_id"])
+    assert holder.get("success", session_id=again["session_id"]).json()["available"] == "20.00"
+    (row,) = admin.get("admin/campaigns").json()["items"]
+    assert (row["redeemed"], row["reserved"]) == (1, 0)
+
+
+def test_a_page_that_was_paid_unseen_keeps_its_code(holder: Api, campaign: None, local: TestClient) -> None:
+    """A12, A3: the first page was paid before anybody told us: it is credited, and the code is used."""
+    wanted = {"package": "usd_10", "promo_code": "WELCOME20"}
+    pay(local, holder.post("checkout", wanted).json()["session_id"])
+    assert problem(holder.post("checkout", wanted), 409, "conflict")
+    assert holder.available() == "10.00"
+
+
 def test_bad_codes_are_sentences(holder: Api, admin: Api, campaign: None) -> None:
     unknown = holder.post("checkout", {"package": "usd_10", "promo_code": "NOSUCH"})
     assert problem(unknown, 404, "not_found")

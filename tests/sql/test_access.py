@@ -87,7 +87,7 @@ NOBODY = """
     _load_subscription_plans _period_paid _request_json _roll_over _subscription_changed
     _subscription_mismatch _subscription_of _switch_allowances _tell_changes
     _acting_for _add_price _api_key_json _apply_code _approve_refund _check_refund _claw_back _converge_dispute
-    _pause_after _pause_refunded _refunded_alone
+    _code_uses _pause_after _pause_refunded _refunded_alone
     _converge_refund _dispute_is_short _draw_purchase _follow_redemption _open_attempt _pause_reload _purchase_terms _recover_debt
     _replayed_purchase _return_recovered _share_of_purchase _undo _append_only _apply_gates _audit _batch_result
     _book_expired _capture_answer _charge _charge_carefully _charge_together _check_call_text _check_hold_time

@@ -114,6 +114,22 @@ def test_there_is_one_first_purchase(
     assert buy_with(anna, "WELCOME")["status"] == "credited"
 
 
+def test_a_quote_does_not_count_ones_own_open_page(
+    holder: Callable[..., Person], campaign: Call, buy_with: Call
+) -> None:
+    """A12: who came back from the payment page without paying still sees the price with the code."""
+    anna, ben = holder(), holder()
+    campaign("ONE", "discount_percent", 50, max_redemptions=1)
+    held = buy_with(anna, "ONE", pay=False)
+    assert anna.call("purchase_quote", package="usd_10", promo_code="ONE")["price_cents"] == 500
+    assert isinstance(
+        refused(lambda: ben.call("purchase_quote", package="usd_10", promo_code="ONE")), errors.Conflict
+    )
+    no = refused(lambda: buy_with(anna, "ONE"))
+    assert no.detail == {"pending": held["purchase_id"]}
+    assert refused(lambda: buy_with(ben, "ONE")).detail == {}
+
+
 def test_who_when_and_for_what(
     holder: Callable[..., Person], campaign: Call, buy_with: Call, clock: Clock, service: Call
 ) -> None:
