@@ -90,7 +90,7 @@ def adjust(
 def adjust_preview(db: Database, identity: Identity, account_id: int, amount_micros: int) -> Answer:
     """What an adjustment would do: available_before_micros, available_after_micros, allowed, reason, needs_approval,
     approval_reason, limit_micros (from where on a second person decides), moved_micros (what the caller moved on this account
-    within 24 hours, which counts too)."""
+    within 24 hours, which counts too), is_own (the caller's own account: always a second person)."""
     answer: Answer = db.call("adjust_preview", identity, account_id=account_id, amount_micros=amount_micros)
     return answer
 

@@ -34,8 +34,8 @@ def refund_preview(
     credits_micros: int | None = None,
 ) -> Answer:
     """What a refund means before asking for it: amount, tax, credits, bonus and its shortfall, max_cents, allowed, reason,
-    needs_approval, referral (the reward it would take back: referrer_email, referrer_micros, referee_micros; or None). Without an
-    amount: everything that is left."""
+    needs_approval, is_own, refunded_cents (what the caller refunded to this account within 24 hours, which counts too),
+    referral (the reward it would take back: referrer_email, referrer_micros, referee_micros; or None). Without an amount: all."""
     answer: Answer = db.call(
         "refund_preview",
         identity,

@@ -117,9 +117,17 @@ def _show(preview: Mapping[str, Any], viewer: Viewer) -> None:
     if not preview["allowed"]:
         st.error(_why(preview, viewer), icon=":material/error:")
     elif preview["needs_approval"]:
-        st.info(
-            "From this amount on another administrator has to approve it first.", icon=":material/approval:"
-        )
+        st.info(_why_it_waits(preview, viewer), icon=":material/approval:")
+
+
+def _why_it_waits(preview: Mapping[str, Any], viewer: Viewer) -> str:
+    if preview["is_own"]:
+        return "This is your own payment: another administrator has to approve what goes back."
+    text = "From this amount on another administrator has to approve it first."
+    if preview["refunded_cents"]:
+        before = widgets.plain(viewer.money(preview["refunded_cents"], preview["currency"]))
+        text += f" What you refund to one account within 24 hours adds up: {before} before this."
+    return text
 
 
 def reward_lost(referral: Mapping[str, Any], viewer: Viewer) -> str:

@@ -107,6 +107,8 @@ begin
   u := credits._code_uses(m, p_account_id, p_is_quote);
   if m.id is null or not m.is_on then
     perform credits._raise('LC404', 'This code is not known; check its spelling, or buy without it.');
+  elsif credits._belongs_to(p_account_id, m.created_by) then
+    perform credits._raise('LC409', 'You made this code yourself; it is for others.');
   elsif v_now < m.starts_at or v_now >= m.ends_at then
     perform credits._raise('LC409', 'This code is not valid today; buy without it.',
       jsonb_build_object('starts_at', credits._iso(m.starts_at), 'ends_at', credits._iso(m.ends_at)));
@@ -195,6 +197,7 @@ begin
           p_max_redemptions, p_max_per_account, p_first_purchase_only, p_account_id,
           case when p_packages is not null then array(select jsonb_array_elements_text(p_packages)) end, credits._actor(), credits._now())
   returning * into m;
+  if m.kind = 'bonus_credits' then perform credits._check_promise((m.amount * 1000000)::bigint); end if;
   perform credits._audit('create_campaign', p_account_id, jsonb_build_object('code', m.code, 'kind', m.kind, 'amount', m.amount));
   return credits._campaign_json(m);
 exception

@@ -134,8 +134,8 @@ begin
     'reason', coalesce(t.blocked, case when t.amount_cents > t.max_cents then
       format('Part of these credits is spent: at most %s of the price can be refunded.', t.max_cents)
       when t.amount_cents < 1 then 'Give an amount of at least the smallest coin.' end),
-    'needs_approval', t.amount_cents::numeric + credits._refunded_alone(p.account_id) >= credits._refund_limit_cents(),
-    'referral', credits._reward_at_stake(p, t.amount_cents));
+    'needs_approval', credits._refund_waits(p.account_id, t.amount_cents), 'refunded_cents', credits._refunded_alone(p.account_id),
+    'is_own', credits._is_own(p.account_id), 'referral', credits._reward_at_stake(p, t.amount_cents));
 end $$;
 
 create function credits._refund_json(r credits.refunds) returns jsonb
@@ -151,7 +151,7 @@ language sql stable set search_path = '' as $$
 $$;
 
 -- Asks for a refund. Below the limit it is approved at once and its credits leave the account; from the limit on it waits for
--- a second administrator. Security definer, as all below: only functions write refunds and the ledger.
+-- a second administrator (see moves for what counts). Security definer, as all below: only functions write refunds and the ledger.
 create function credits.request_refund(
   p_purchase_id uuid, p_reason text, p_idempotency_key text, p_amount_cents bigint default null, p_credits_micros bigint default null
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
@@ -178,7 +178,8 @@ begin
                                asked_micros, reason, status, requested_by, created_at)
   values (p.account_id, p.id, p_idempotency_key, t.amount_cents, t.tax_cents, t.credits_micros, t.bonus_micros, p_amount_cents,
           p_credits_micros, trim(p_reason), 'requested', credits._actor(), credits._now()) returning * into r;
-  if t.amount_cents + credits._refunded_alone(p.account_id) < credits._refund_limit_cents() then r := credits._approve_refund(p, r); end if;
+  perform credits._lock_with_referrer(p.account_id);  -- what one person refunds to one account is counted one at a time
+  if not credits._refund_waits(p.account_id, t.amount_cents) then r := credits._approve_refund(p, r); end if;
   perform credits._audit('request_refund', p.account_id, jsonb_build_object('refund_id', r.id, 'amount_cents', r.amount_cents, 'reason', r.reason));
   return credits._refund_json(r) || '{"replayed": false}';
 end $$;

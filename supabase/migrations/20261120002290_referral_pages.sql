@@ -96,6 +96,7 @@ declare
   g        credits.referral_program;
 begin
   perform credits._require('service', 'super_admin', 'admin');
+  perform credits._check_promise(greatest(p_referrer_micros, p_referee_micros));
   select credits._program_json(x) into v_before from credits.referral_program as x for update;
   update credits.referral_program set
     is_on = p_on, referrer_micros = p_referrer_micros, referee_micros = p_referee_micros, min_purchase_cents = p_min_purchase_cents,

@@ -1,5 +1,6 @@
 -- What administrators move by hand: adjustments, reversals, later ends of grants. One limit holds for all of them, and what one person
 -- moved on one account within 24 hours adds up, so that neither another way nor many small steps lead around the second person.
+-- Money that goes back has a limit of its own, and adds up the same way.
 
 -- What the caller moved on an account alone within 24 hours, in person or through an API key of theirs, whichever way it went. What a
 -- second person approved is no longer one person's.
@@ -14,9 +15,16 @@ language sql stable set search_path = '' as $$
      and not exists (select from credits.approvals as a where a.account_id = t.account_id and a.idempotency_key = t.idempotency_key)
 $$;
 
+create function credits._is_own(p_account_id bigint) returns boolean
+language sql stable set search_path = '' as $$
+  select credits._role() <> 'service' and p_account_id is not distinct from credits._own_account()
+$$;
+
+-- Nobody moves credits on an account of their own alone, however few.
 create function credits._too_much_alone(p_account_id bigint, p_amount_micros bigint) returns boolean
 language sql stable set search_path = '' as $$
-  select p_amount_micros > 0 and credits._needs_approval('adjustment', p_amount_micros + credits._moved_alone(p_account_id))
+  select p_amount_micros > 0 and (credits._is_own(p_account_id)
+    or credits._needs_approval('adjustment', p_amount_micros + credits._moved_alone(p_account_id)))
 $$;
 
 create function credits._in_credits(p_micros bigint) returns text
@@ -25,13 +33,37 @@ language sql immutable set search_path = '' as $$ select to_char(p_micros / 1000
 -- Whether a move waits for a second person, and why, for previews and answers.
 create function credits._alone(p_account_id bigint, p_amount_micros bigint) returns jsonb
 language sql stable set search_path = '' as $$
-  select jsonb_build_object('needs_approval', x.needs, 'moved_micros', x.moved, 'approval_reason', case
+  select jsonb_build_object('needs_approval', x.needs, 'moved_micros', x.moved, 'is_own', credits._is_own(p_account_id), 'approval_reason', case
+    when credits._is_own(p_account_id) then 'A second person decides about credits on your own account.'
     when x.needs and p_amount_micros >= l.amount then format('From %s credits on a second person decides.', credits._in_credits(l.amount))
     when x.needs then format('A second person decides: what one administrator moves on one account within 24 hours adds up, and with the '
       || '%s credits before, this reaches %s.', credits._in_credits(x.moved), credits._in_credits(l.amount)) end)
     from credits.approval_limits as l, lateral (
       select credits._too_much_alone(p_account_id, p_amount_micros) as needs, credits._moved_alone(p_account_id) as moved) as x
    where l.kind = 'adjustment'
+$$;
+
+-- What one person may promise by a code or an invitation, for each time: less than they may give by hand. The operator may promise more.
+create function credits._check_promise(p_micros bigint) returns void
+language plpgsql stable set search_path = '' as $$
+begin
+  if credits._needs_approval('adjustment', p_micros) then
+    perform credits._raise('LC403', format('One person promises less than %s credits at a time, the limit of adjustments; choose less.',
+      credits._in_credits((select amount from credits.approval_limits where kind = 'adjustment'))));
+  end if;
+end $$;
+
+-- Whether an account belongs to who acted then, in person or through a key of theirs.
+create function credits._belongs_to(p_account_id bigint, p_actor text) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select from credits.accounts where id = p_account_id and owner_id::text = p_actor)
+      or exists (select from credits.api_keys where account_id = p_account_id and 'key:' || id = p_actor)
+$$;
+
+-- Whether a refund waits for a second person: by its amount with what went back before, or because it is one's own money.
+create function credits._refund_waits(p_account_id bigint, p_amount_cents bigint) returns boolean
+language sql stable set search_path = '' as $$
+  select credits._is_own(p_account_id) or p_amount_cents::numeric + credits._refunded_alone(p_account_id) >= credits._refund_limit_cents()
 $$;
 
 -- Carries out a move at once, or asks a second person. The account is locked; the answer says which by its status.

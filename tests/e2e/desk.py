@@ -48,8 +48,12 @@ def in_review(app: Program) -> str:
 
 
 def waiting(app: Program) -> str:
-    """A gift that another administrator has to approve: its request."""
+    """A gift that another administrator has to approve: its request. And another gift that shall be taken back."""
     with app.api("admin@demo.test") as admin:
+        slip = {"account": "finance@demo.test", "amount": "9000", "reason": "Credits of the old contract"}
+        given = admin.post("admin/adjust", json=slip).json()
+        undo = {"transaction_id": given["transaction_id"], "reason": "It was meant for another account"}
+        assert admin.post("admin/reverse", json=undo).status_code == 202
         gift = {"account": "holder@demo.test", "amount": "12000", "reason": "Credits of the old contract"}
         asked = admin.post("admin/adjust", json=gift)
         assert asked.status_code == 202

@@ -47,6 +47,12 @@ def adjust_much(page: Page) -> None:
     drawn(page, page.get_by_role("button", name="Ask for approval of +12,000.00 credits"))
 
 
+def keep_for(page: Page) -> None:
+    """A super admin opens how long things are kept."""
+    page.get_by_role("button", name="Change").click()
+    drawn(page, page.get_by_role("button", name="Change how long"))
+
+
 def new_campaign(page: Page) -> None:
     page.get_by_role("button", name="New campaign").click()
     for label, text in (("Code", "spring"), ("Name", "Spring offer"), ("Per cent", "12.5")):
@@ -77,6 +83,7 @@ LOOKS = [
     Look("account_calls", "admin", "accounts?account=5&part=Calls", "Bought in all"),
     Look("account_purchases", "admin", "accounts?account=5&part=Purchases", "Bought in all"),
     Look("system", "admin", "system", "Last checks"),
+    Look("system_kept", "super", "system", "Kept for", keep_for),
     Look("system_job", "admin", "system?job=poll", "Run now"),
     Look("webhook_inbox", "admin", "webhook_inbox", "Webhook inbox"),
     Look("adjusting", "admin", f"accounts?{ADJUSTING}", "Adjust credits", adjust),

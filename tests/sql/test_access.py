@@ -109,7 +109,7 @@ NOBODY = """
     _apply_release _check_draft_item _do_catalog_release _forget_stripe_price _open_draft
     _do_adjustment _do_price_change _do_review _keep _change_price _price_before _use_catalog _own_request _payment_timeline
     _refund_as_approval _refund_until
-    _kept_since
+    _belongs_to _check_promise _kept_since _is_own _refund_waits
     _alone _do_extension _do_reversal _in_credits _left_to_extend _move _moved_alone _too_much_alone _try _waiting_answer
     _require_person _review_json _review_terms
     _actor_json _audit_actions

@@ -273,3 +273,107 @@ def test_reversals_and_extensions_follow_the_limit_of_adjustments(
     assert asked["status"] == "waiting"
     span = datetime.fromisoformat(asked["expires_at"]) - datetime.fromisoformat(asked["created_at"])
     assert span == timedelta(days=3)
+
+
+# --- one's own account, and money -----------------------------------------------------------------------------------
+
+
+def test_nobody_moves_credits_on_their_own_account_alone(
+    maker: Person, checker: Person, service: Call, give: Call
+) -> None:
+    """I2: however few, in person or through a key; the other person decides, and what takes them back waits as well."""
+    for somebody in (maker, program(service, maker, "admin")):
+        asked = adjust(somebody, maker, "0.01")
+        assert asked["status"] == "waiting" and "your own account" in asked["approval_reason"]
+        assert isinstance(refused(lambda a=asked: decide(maker, a)), errors.NotAllowed)  # type: ignore[misc]
+    preview = maker.call("adjust_preview", account_id=maker.account_id, amount_micros=1)
+    assert (preview["needs_approval"], preview["is_own"]) == (True, True)
+    gift = give(maker, "1")["transaction_id"]
+    assert reverse(maker, gift)["status"] == "waiting"
+    assert decide(checker, asked)["status"] == "done"
+    assert maker.available == micros("1.01")
+    assert adjust(checker, maker, "1")["status"] == "booked"
+
+
+def refund(somebody: Person, bought: dict[str, Any], cents: int) -> Any:
+    request = {"amount_cents": cents, "reason": "asked for it", "idempotency_key": new_key("refund")}
+    return somebody.call("request_refund", purchase_id=bought["purchase_id"], **request)
+
+
+def test_small_refunds_of_one_administrator_add_up(
+    maker: Person, checker: Person, holder: Callable[..., Person], buy: Call, service: Call, clock: Clock
+) -> None:
+    """A8, I2: to one account within 24 hours, over all of its purchases; not those that somebody approved."""
+    ben, carla = holder(), holder()
+    first, second, third = buy(ben, "usd_100"), buy(ben, "usd_50"), buy(ben, "usd_20")
+    assert refund(maker, first, 6000)["status"] == "approved"
+    preview = maker.call("refund_preview", purchase_id=second["purchase_id"], amount_cents=4000)
+    assert (preview["needs_approval"], preview["refunded_cents"]) == (True, 6000)
+    assert not maker.call("refund_preview", purchase_id=second["purchase_id"], amount_cents=3999)[
+        "needs_approval"
+    ]
+    waits = refund(program(service, maker, "admin"), second, 4000)
+    assert waits["status"] == "requested"
+    assert refund(checker, third, 1000)["status"] == "approved"
+    assert refund(maker, buy(carla, "usd_100"), 9999)["status"] == "approved"
+    assert isinstance(
+        refused(lambda: maker.call("decide_refund", refund_id=waits["refund_id"], approve=True)),
+        errors.NotAllowed,
+    )
+    checker.call("decide_refund", refund_id=waits["refund_id"], approve=True)
+    assert refund(maker, third, 500)["status"] == "approved"
+    assert (
+        refund(service_of(service), first, 3000)["status"] == "approved"
+    )  # a program has its own limit, each time
+    clock.advance(days=1, seconds=1)
+    assert refund(maker, buy(ben, "usd_100"), 9999)["status"] == "approved"
+
+
+def service_of(service: Call) -> Any:
+    """The operator's own program, in the shape of a person."""
+    return type("Program", (), {"call": staticmethod(service)})
+
+
+def test_ones_own_money_goes_back_by_somebody_else(maker: Person, checker: Person, buy: Call) -> None:
+    """A8, I2: however little."""
+    bought = buy(maker, "usd_5")
+    assert maker.call("refund_preview", purchase_id=bought["purchase_id"])["is_own"] is True
+    asked = refund(maker, bought, 1)
+    assert asked["status"] == "requested"
+    checker.call("decide_refund", refund_id=asked["refund_id"], approve=True)
+    assert refund(checker, bought, 1)["status"] == "approved"
+
+
+# --- promises -----------------------------------------------------------------------------------------------------
+
+
+def test_one_person_promises_less_than_they_may_give(maker: Person, service: Call) -> None:
+    """I2, A12, A13: a code or an invitation is no way around the limit of adjustments; the operator may promise more."""
+    code = {"code": "MUCH", "name": "Much", "kind": "bonus_credits", "amount": 10000}
+    refusal = refused(lambda: maker.call("create_campaign", **code))
+    assert isinstance(refusal, errors.NotAllowed) and "10,000.00" in refusal.message
+    maker.call("create_campaign", **code | {"amount": "9999.99"})
+    service("create_campaign", **code | {"code": "MORE"})
+    terms = {"on": True, "referrer_micros": micros("10000"), "min_purchase_cents": 1000, "open_days": 30}
+    for change in ({"referee_micros": 0}, {"referrer_micros": 0, "referee_micros": micros("10000")}):
+        no = refused(lambda c=change: maker.call("set_referral_program", **terms | c))  # type: ignore[misc]
+        assert isinstance(no, errors.NotAllowed)
+    maker.call("set_referral_program", **terms | {"referrer_micros": micros("9999"), "referee_micros": 1})
+    service("set_referral_program", **terms | {"referee_micros": 1})
+
+
+def test_who_made_a_code_does_not_use_it(maker: Person, service: Call, holder: Callable[..., Person]) -> None:
+    """I2, A12: neither in person nor made through a key; for others it counts."""
+    code = {"name": "Gift", "kind": "bonus_credits", "amount": 5}
+    maker.call("create_campaign", code="MINE", **code)
+    program(service, maker, "admin").call("create_campaign", code="KEYS", **code)
+    for name in ("MINE", "KEYS"):
+        quote = {"package": "usd_10", "promo_code": name}
+        assert "for others" in refused(lambda q=quote: maker.call("purchase_quote", **q)).message  # type: ignore[misc]
+        assert (
+            "for others"
+            in refused(
+                lambda q=quote: maker.call("create_purchase", idempotency_key=new_key(), livemode=False, **q)  # type: ignore[misc]
+            ).message
+        )
+        assert holder().call("purchase_quote", **quote)["bonus_micros"] == micros("5")
