@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
@@ -99,8 +100,8 @@ def package_card(package: dict[str, Any], viewer: Viewer, *, any_bonus: bool, at
 
 @st.fragment
 @widgets.errors_as_sentences
-def custom_amount(custom: dict[str, Any], currency: str, *, at_once: bool) -> None:
-    """Any amount between the smallest and the largest, with what it buys."""
+def custom_amount(custom: dict[str, Any], currency: str, code: str, *, at_once: bool) -> None:
+    """Any amount between the smallest and the largest, with what it buys; with the code where it applies to amounts."""
     person, viewer = session.guard(session.EVERYBODY), session.viewer()
     smallest, largest = (viewer.money(custom[end], currency) for end in ("min_cents", "max_cents"))
     with widgets.card("Another amount") as toolbar:
@@ -124,9 +125,20 @@ def custom_amount(custom: dict[str, Any], currency: str, *, at_once: bool) -> No
             right.caption("Enter an amount to see what it buys.")
             return
         quote = promotions.purchase_quote(session.database(), person.identity, amount_cents=units * scale)
+        if code:
+            with suppress(Conflict):
+                quote = promotions.purchase_quote(
+                    session.database(), person.identity, amount_cents=units * scale, promo_code=code
+                )
+        applied = quote["promo_code"] or ""
         with left:
             widgets.facts(
                 [
+                    *(
+                        [("Without the code", viewer.money(quote["list_price_cents"], currency))]
+                        if quote["list_price_cents"] != quote["price_cents"]
+                        else []
+                    ),
                     ("You pay", viewer.money(quote["price_cents"], currency)),
                     ("You get", f"{viewer.credits(quote['credits_micros'])} credits"),
                     *(
@@ -137,11 +149,11 @@ def custom_amount(custom: dict[str, Any], currency: str, *, at_once: bool) -> No
                     ("Per credit", viewer.unit_price(quote["cents_per_credit"], currency)),
                 ]
             )
-        label, cents = f"Buy for {viewer.money(quote['price_cents'], currency)}", quote["price_cents"]
+        label, cents = f"Buy for {viewer.money(quote['price_cents'], currency)}", quote["list_price_cents"]
         with right:
             if not at_once:
-                leave_button(label, amount_cents=str(cents))
-            elif paying.button(label, f"amount-{cents}", name="amount"):
+                leave_button(label, amount_cents=str(cents), **({"promo_code": applied} if applied else {}))
+            elif paying.button(label, f"amount-{cents}", name="amount", code=applied):
                 st.rerun()  # the whole page, which opens the dialog
 
 
@@ -195,7 +207,7 @@ with st.grid(min(max(len(packages), 1), 5), gap="small", min_column_width=150, b
         with grid.cell():
             package_card(package, viewer, any_bonus=any_bonus, at_once=bool(cards))
 if offer["custom"]:
-    custom_amount(offer["custom"], offer["currency"], at_once=bool(cards))
+    custom_amount(offer["custom"], offer["currency"], code, at_once=bool(cards))
 if not cards and card_payments.is_offered(get_runtime().stripe):
     save_a_card()
 pay_dialog.show(cards)

@@ -20,7 +20,7 @@ from pages.common.formats import Viewer
 from pages.common.plan_parts import day, price
 
 WISH, ACTION, PLAN = "wish", "do", "to"
-DONE = "plan_done"
+DONE, CONFIRM = "plan_done", "plan_confirm"
 _KEY = re.compile(r"[0-9a-f]{32}")
 TITLES = {"change": "Change plan", "cancel": "Cancel plan", "keep": "Keep plan"}
 
@@ -63,7 +63,9 @@ def _confirm(current: dict[str, Any], target: dict[str, Any] | None) -> None:
     key, action, code = wanted
     text, label, done = _words(viewer, action, current, target)
     st.write(widgets.plain(text))
-    if not st.button(label, type="primary", width="stretch", key="plan_confirm"):
+    # A button of its own for each price: a click on what was seen never agrees to what is shown only now.
+    seen = f"{target['price_cents']}-{target['credits_micros']}" if target else "none"
+    if not st.button(label, type="primary", width="stretch", key=f"{CONFIRM}-{seen}"):
         return
     try:
         with st.spinner("Asking Stripe …"):

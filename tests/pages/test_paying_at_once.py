@@ -134,6 +134,25 @@ def test_an_amount_with_a_volume_step_and_a_code(owner: Owner, service: Callable
     assert owner.charged == [3600] and owner.available >= micros("40")
 
 
+@pytest.mark.parametrize("has_card", [False, True])
+def test_the_code_of_the_page_counts_for_an_amount_too(
+    owner: Owner, service: Callable[..., Any], has_card: bool
+) -> None:
+    """A12: seen before anything is pressed, and taken along here and to the payment page."""
+    service("create_campaign", code="TENOFF", name="Ten off", kind="discount_percent", amount="10")
+    if has_card:
+        owner.save_card()
+    tab = owner.open(amount="40", code="tenoff")
+    assert "<dt>Without the code</dt><dd>$40.00</dd><dt>You pay</dt><dd>$36.00</dd>" in texts(tab)
+    if has_card:
+        press(tab, "Buy for $36.00")
+        press(tab, "Pay $36.00 with Visa •••• 4242")
+        assert owner.charged == [3600]
+    else:
+        form = forms(tab)[-1]
+        assert 'name="amount_cents" value="4000"' in form and 'name="promo_code" value="TENOFF"' in form
+
+
 def test_a_code_that_is_none_is_a_sentence_and_nothing_can_be_paid(owner: Owner) -> None:
     owner.save_card()
     tab = owner.open(pay=KEY, what="usd_10", promo="NOPE")
