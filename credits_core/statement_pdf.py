@@ -1,10 +1,13 @@
-"""A statement as a PDF: one or more A4 pages, by fpdf2 with the Inter fonts beside this file."""
+"""A statement as a PDF: one or more A4 pages, by fpdf2 with the Inter fonts beside this file.
+
+The fonts have Latin, Greek and Cyrillic letters. Other scripts are written in Latin letters, roughly (`latin.py`); a name of which
+nothing can be written so (Chinese characters say no sound) is left out: e-mail and account number stay.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from fpdf import FPDF
 from fpdf.enums import TableBordersLayout
 from fpdf.fonts import FontFace
 
-from credits_core import currencies
+from credits_core import currencies, latin
 from credits_core.statements import label
 from credits_core.units import format_credits
 
@@ -28,15 +31,15 @@ logging.getLogger("fontTools").setLevel(logging.ERROR)  # tells at length which 
 
 
 class _Paper(FPDF):
-    """A4 with our fonts and a footer; text in scripts the fonts lack is written with question marks."""
+    """A4 with our fonts and a footer."""
 
     def __init__(self, footer: str) -> None:
         super().__init__(format="A4")
         self._footer = footer
-        for family, ending in (("Inter", ""), ("Extended", "-ext")):
+        for family, ending in (("Inter", ""), ("Extended", "-ext"), ("Wide", "-wide")):
             self.add_font(family, "", FONTS / f"Inter-Regular{ending}.ttf")
             self.add_font(family, "B", FONTS / f"Inter-SemiBold{ending}.ttf")
-        self.set_fallback_fonts(["Extended"], exact_match=False)
+        self.set_fallback_fonts(["Extended", "Wide"], exact_match=False)
         self._known = {code for font in self.fonts.values() for code in getattr(font, "cmap", {})}
         self.set_margin(18)
         self.set_auto_page_break(True, margin=20)
@@ -44,15 +47,7 @@ class _Paper(FPDF):
 
     def readable(self, text: str) -> str:
         shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-        return "".join(map(self._letter, shown))
-
-    def _letter(self, letter: str) -> str:
-        while ord(letter) not in self._known:
-            base = unicodedata.decomposition(letter).partition(" ")[0]
-            if not base or base.startswith("<"):
-                return "?"
-            letter = chr(int(base, 16))  # without its last accent
-        return letter
+        return latin.readable(shown, self._known)
 
     def footer(self) -> None:
         self.set_y(-14)
@@ -97,7 +92,7 @@ def _head(paper: _Paper, statement: Mapping[str, Any], title: str) -> None:
     paper.ln(1)
     paper.line_of_text(title, INK, 20, "B")
     paper.ln(4)
-    if statement["name"]:
+    if any(letter.isalnum() for letter in paper.readable(statement["name"] or "")):
         paper.line_of_text(statement["name"], INK, _SIZE, "B")
     if statement["email"]:
         paper.line_of_text(statement["email"], QUIET, _SIZE)
