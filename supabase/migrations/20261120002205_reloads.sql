@@ -155,6 +155,7 @@ language sql stable set search_path = '' as $$
     'finished_at', credits._iso(t.finished_at), 'customer_id', s.customer_id, 'payment_method_id', s.payment_method_id,
     'currency', p.currency, 'purchase_status', p.status, 'outcome', case
       when t.status <> 'succeeded' and p.status = 'credited' then 'It was paid afterwards, and the credits were added.'
+      when p.status = 'review' then 'The card was charged; a person looks at the payment before its credits are added.'
       when t.status = 'succeeded' then 'The card was charged and the credits were added.'
       when t.status = 'in_flight' and t.outages = 0 then 'The card is being charged.'
       when t.status = 'in_flight' then 'Stripe did not answer; it is asked again with the same key. That is no decline.'

@@ -257,6 +257,21 @@ def test_new_terms_end_the_payment_that_waited_for_its_owner(world: World, owner
     assert (owner.buyer.available, owner.charges.count("succeeded")) == (micros("560"), 1)
 
 
+def test_switched_off_while_ten_workers_are_at_it(world: World, owner: Owner) -> None:
+    """At the very moment: either the reload was made, once and credited, or it was not made; after it there is none."""
+    with ThreadPoolExecutor(11) as pool:
+        workers = [pool.submit(work, world) for _ in range(10)]
+        off = pool.submit(owner.buyer.post, "auto-reload/switch", {"action": "off"})
+        charged = sum(worker.result()["charged"] for worker in workers)
+        assert off.result()["state"] == "off"
+    assert charged in (0, 1)
+    world.later(3600)  # a worker that was too late for its lease
+    assert ten_workers(world).count("charged") == 0
+    assert owner.charges == ["succeeded"] * charged
+    assert owner.buyer.available == micros("550" if charged else "20")
+    assert owner.state["state"] == "off"
+
+
 def test_off_is_off_and_only_the_owner_agrees(world: World, owner: Owner) -> None:
     admin = world.person("admin")
     assert admin.get("auto-reload", account=str(owner.buyer.account_id))["state"] == "on"

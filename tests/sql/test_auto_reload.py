@@ -397,6 +397,7 @@ def test_a_payment_that_is_not_credited_is_not_made_again(
     assert claim() == []
     state = anna.call("auto_reload")
     assert (state["state"], state["paused_for"]) == ("paused", "review")
+    assert "a person looks at" in state["attempts"][0]["outcome"]
 
 
 @pytest.mark.parametrize("how", ["dispute", "refund here", "refund at Stripe"])

@@ -66,8 +66,9 @@ class Bustle:
 
     def buy(self, rng: random.Random) -> None:
         made = rng.choice(self.people).call(
-            "create_purchase", idempotency_key=new_key("buy"), livemode=False, package="small"
-        )
+            "create_purchase", idempotency_key=new_key("buy"), livemode=False, package="small",
+            promo_code=rng.choice([None, "TEN"]),
+        )  # fmt: skip
         opened = self.service(
             "open_purchase", purchase_id=made["purchase_id"], session_id=new_key("cs_test"),
             payment_intent_id=new_key("pi"),
@@ -206,6 +207,9 @@ def test_everything_at_once(
         "set_referral_program", on=True, referrer_micros=2_000_000, referee_micros=1_000_000, min_purchase_cents=500,
         open_days=60,
     )  # fmt: skip
+    service(
+        "create_campaign", code="TEN", name="Ten", kind="bonus_percent", amount=10, max_per_account=1_000_000
+    )
     people = [holder("5.00") for _ in range(4)]
     code = people[0].call("referral")["code"]
     for friend in people[1:]:
