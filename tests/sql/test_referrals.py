@@ -393,9 +393,14 @@ def test_a_refund_that_leaves_enough_leaves_the_rewards(
     service("request_refund", **ask, idempotency_key="k2", amount_cents=1)
     assert available(anna, ben) == ["0", "9.99"]
     assert service("refund_preview", **this, amount_cents=1)["referral"] is None  # gone already
-    assert (
-        service("refund_preview", purchase_id=pay(ben)["purchase_id"])["referral"] is None
-    )  # not the one that counted
+
+
+def test_another_purchase_of_who_was_invited_has_no_reward_to_lose(
+    ben: Person, pay: Call, service: Call
+) -> None:
+    first, second = pay(ben), pay(ben)
+    assert service("refund_preview", purchase_id=second["purchase_id"])["referral"] is None
+    assert service("refund_preview", purchase_id=first["purchase_id"])["referral"] is not None
 
 
 def test_a_refund_that_stripe_refuses_gives_the_rewards_back(
