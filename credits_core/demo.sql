@@ -112,7 +112,7 @@ end $$;
 create function pg_temp.set_terms(p_start timestamptz) returns void language plpgsql as $$
 begin
   perform credits.set_referral_program(true, 5000000, 5000000, 1000, 60, 10, null, 100, null);
-  perform credits.create_campaign('WELCOME10', 'Ten per cent more for new customers', 'bonus_percent', 10, p_start, null, 500, 1, true);
+  perform credits.create_campaign('WELCOME10', 'Welcome bonus', 'bonus_percent', 10, p_start, null, 500, 1, true);
   perform credits.create_campaign('LAUNCH', 'Launch week', 'discount_percent', 20, p_start, p_start + interval '7 days', 3);
 end $$;
 

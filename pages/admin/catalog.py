@@ -66,7 +66,8 @@ def now_cards(found: Mapping[str, Any], viewer: Viewer) -> None:
     with right, widgets.card("Plans", height="stretch"):
         if not plans:
             widgets.empty(
-                "No plans in this catalog", "A plan includes uses each month before credits are spent."
+                "No plans with allowances",
+                "Such a plan includes uses each month before credits are spent. Subscriptions are on the page Plan.",
             )
         else:
             (
