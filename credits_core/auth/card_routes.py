@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -72,7 +72,10 @@ def card_saved(request: Request) -> Response:
 def confirm_payment(request: Request) -> Response:
     """GET, from a link: 303 to where the bank asks the owner, or on to the return page when it is paid. A GET, since the
     browser would not follow the answer to a form to a bank's address."""
-    return _as_person(request, _confirm_payment)
+    back = {"session_id": _query(request, "payment")} | (
+        {"call": str(call)} if (call := _call(request)) else {}
+    )
+    return _as_person(request, _confirm_payment, f"/checkout_return?{urlencode(back)}")
 
 
 def _card_saved(request: Request, person: Person) -> Response:
@@ -89,22 +92,26 @@ def _confirm_payment(request: Request, person: Person) -> Response:
     base = local_base_url(request.headers, get_runtime().settings)
     payment = _query(request, "payment")
     key = f"confirm-{payment[:MAX_ID]}-{uuid.uuid4()}"
-    call = _query(request, "call")  # a running call that this payment is to lengthen
-    call_id = int(call) if call.isascii() and call.isdigit() and len(call) <= 18 else None
-    url = card_payments.confirmation_url(get_runtime(), person.identity, payment, base, key, call_id)
+    url = card_payments.confirmation_url(get_runtime(), person.identity, payment, base, key, _call(request))
     return RedirectResponse(url, 303)
 
 
-def _as_person(request: Request, answer: Callable[[Request, Person], Response]) -> Response:
+def _call(request: Request) -> int | None:
+    """The running call that a payment is to lengthen, if it names one."""
+    call = _query(request, "call")
+    return int(call) if call.isascii() and call.isdigit() and len(call) <= 18 else None
+
+
+def _as_person(
+    request: Request, answer: Callable[[Request, Person], Response], back: str = saved_cards.PAGE
+) -> Response:
     person = current_identity(request.cookies)
     if person is None:
-        return _sign_in(saved_cards.PAGE)
+        return _sign_in(back)
     try:
         return answer(request, person)
     except CreditsError as error:
-        return form.notice(
-            "That did not work", error.message, back=saved_cards.PAGE, status=error.http_status
-        )
+        return form.notice("That did not work", error.message, back=back, status=error.http_status)
 
 
 def _back(target: object) -> str:

@@ -18,6 +18,7 @@ PLACEHOLDER = (
     "{CHECKOUT_SESSION_ID}"  # what Stripe replaces; arriving here as it is, somebody opened the pattern
 )
 REFRESH_SECONDS = 3
+AUTO_RELOAD = "Auto-reload"  # the name of a purchase that it made
 SEEN = "seen_as_credited"  # the purchase this tab was told about
 WAITING = ("processing", "open", "created")
 STATES = {
@@ -82,7 +83,7 @@ REVIEWED = {"refund": "given_back", "close": "closed"}  # how a review ended wit
 
 def show(purchase: dict[str, Any], viewer: Viewer) -> None:
     status = "open" if purchase["status"] == "created" else purchase["status"]
-    if status == "open" and purchase["payment_method_id"]:
+    if status == "open" and (purchase["payment_method_id"] or purchase["package_name"] == AUTO_RELOAD):
         status = "to_confirm"  # a saved card: there is no page to finish paying on
     if status == "failed":
         status = REVIEWED.get(purchase["review_decision"] or "", status)
@@ -150,7 +151,7 @@ def _ways_on(status: str, purchase: dict[str, Any]) -> None:
                 icon=":material/phone_in_talk:",
                 query_params={live.CHOSEN: _call()},
             )
-        if purchase["package_name"] == "Auto-reload":
+        if purchase["package_name"] == AUTO_RELOAD:
             st.page_link("account/auto_reload.py", label="To auto-reload", icon=":material/autorenew:")
         if status == "credited":
             st.page_link("account/overview.py", label="To the overview", icon=":material/dashboard:")

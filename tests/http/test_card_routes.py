@@ -81,3 +81,32 @@ def test_strangers_and_other_sites_are_refused(
     for payment in ("", "pi_unknown", "cs_test_x y"):
         no = browser.get("/auth/confirm-payment", params={"payment": payment})
         assert no.status_code in (404, 422) and "That did not work" in no.text
+
+
+def test_a_payment_is_confirmed_by_its_owner_who_signs_in_first(
+    browser: TestClient, runtime: Runtime, holder: Api
+) -> None:
+    """A7: from a link that a program handed on; the bank's page leads back to the call."""
+    session_id = holder.post("cards").json()["session_id"]
+    save(runtime, session_id)
+    (card,) = holder.get("cards").json()["items"]
+    assert runtime.stripe.simulator is not None
+    asks = {"card": "4000002760003184"}
+    control_money.act_as(runtime.stripe.simulator, f"{BASE}/sim", asks, card["payment_method_id"])
+    at_once = {"flow": "payment_intent", "confirm": True, "payment_method_id": card["payment_method_id"]}
+    asked = holder.post("purchase", {"package": "usd_10"} | at_once).json()
+    link = asked["payment"]["confirm_url"].removeprefix(BASE) + "&call=7"
+    signed_out = browser.get(link)
+    target = parse_qs(urlsplit(signed_out.headers["location"]).query)["next"]
+    back = f"/checkout_return?session_id={asked['session_id']}&call=7"
+    assert (signed_out.status_code, target) == (303, [back])
+    sign_in(browser, "finance@demo.test")
+    theirs = browser.get(link)  # somebody else's
+    assert theirs.status_code == 404 and "That did not work" in theirs.text
+    sign_in(browser, "holder@demo.test")
+    to_bank = browser.get(link).headers["location"]
+    assert to_bank.startswith(f"{BASE}/sim/challenge/{asked['session_id']}")
+    answered = browser.post(to_bank, data={"outcome": "complete"}).headers["location"]
+    assert answered.startswith(f"{BASE}{back}")
+    assert holder.get("success", session_id=asked["session_id"]).json()["status"] == "credited"
+    assert browser.get(link).headers["location"] == f"{BASE}{back}"
