@@ -187,6 +187,9 @@ def confirmation_url(
     is paid already. Other people's payments are NotFound."""
     fulfillment.check_session_id(payment_intent_id)
     purchase = parts.db.call("purchase_status", identity, session_id=payment_intent_id)
+    own = parts.db.call("customer", identity, livemode=parts.stripe.livemode)["account_id"]
+    if purchase["account_id"] != own:  # staff may read it, and confirm nothing
+        raise NotFound("No payment of yours is to be confirmed here; only the owner of the card confirms it.")
     done = f"{base_url}/checkout_return?session_id={payment_intent_id}" + (
         f"&call={call_id}" if call_id else ""
     )

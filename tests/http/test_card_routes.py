@@ -103,6 +103,7 @@ def test_a_payment_is_confirmed_by_its_owner_who_signs_in_first(
     sign_in(browser, "finance@demo.test")
     theirs = browser.get(link)  # somebody else's
     assert theirs.status_code == 404 and "That did not work" in theirs.text
+    browser.cookies.clear()
     sign_in(browser, "holder@demo.test")
     to_bank = browser.get(link).headers["location"]
     assert to_bank.startswith(f"{BASE}/sim/challenge/{asked['session_id']}")

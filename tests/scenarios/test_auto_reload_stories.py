@@ -250,7 +250,7 @@ def test_new_terms_end_the_payment_that_waited_for_its_owner(world: World, owner
     owner.card_becomes(CARD)
     assert owner.buyer.post("auto-reload", TERMS | {"target": "560"})["state"] == "on"
     assert ten_workers(world) == ["charged"]
-    done = auto_reload.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
+    done = card_payments.confirmation_url(world, owner.buyer.identity, payment, BASE, new_key())
     assert done.startswith(f"{BASE}/checkout_return")
     world.control(f"payment_intents/{payment}/pay", card=CARD, expect=400)
     world.poll()
