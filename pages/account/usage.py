@@ -44,7 +44,7 @@ def tiles(found: Mapping[str, Any], viewer: Viewer) -> None:
     before = "vs before" if viewer.phone else f"vs {days_before}"
 
     def against(change: float | None) -> tuple[str | None, str]:
-        text = widgets.percent_change(change)
+        text = widgets.percent_change(change, viewer)
         return text, before if text else f"none {before.removeprefix('vs ')}"
 
     buckets = found["buckets"]

@@ -43,7 +43,7 @@ def tiles(overview: dict[str, Any], viewer: Viewer) -> None:
 
     def against(field: str) -> tuple[str | None, str]:
         """The change of a figure of this month, and what it is compared with."""
-        change = widgets.percent_change(month[field])
+        change = widgets.percent_change(month[field], viewer)
         return change, f"vs {last_month}" if change else f"none in {last_month}"
 
     with st.grid(5, gap="small", min_column_width=150):

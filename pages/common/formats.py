@@ -88,6 +88,10 @@ class Viewer:
         number = self.number(f"{Decimal(str(amount)).normalize():f}")
         return f"{number} tokens" if measure == "tokens" else number
 
+    def percent(self, share: float, *, signed: bool = False) -> str:
+        """`64.8%`, or `+18.6%` for a change."""
+        return self._separated(f"{share:+,.1f}%" if signed else f"{share:,.1f}%")
+
     def many(self, number: int, what: str) -> str:
         """`1 charge`, `1,200 charges`."""
         return f"{self.count(number)} {what}{'' if number == 1 else 's'}"

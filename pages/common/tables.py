@@ -119,6 +119,10 @@ class Table:
         )
 
     def percent(self, label: str, field: str) -> Table:
+        if self._viewer.separators != (",", "."):  # the browser writes this form in English only
+            shares = [row.get(field) for row in self._rows]
+            texts = ["–" if share is None else self._viewer.percent(share) for share in shares]
+            return self.texts(label, texts, alignment="right")
         return self._add(
             label,
             [row.get(field) for row in self._rows],

@@ -13,6 +13,7 @@ import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from credits_core.errors import CreditsError
+from pages.common.formats import Viewer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -171,11 +172,11 @@ def empty(title: str, what_to_do: str) -> None:
         st.space("small")
 
 
-def percent_change(change: float | None) -> str | None:
+def percent_change(change: float | None, viewer: Viewer) -> str | None:
     """`+18.6%` for a metric's delta; None where there is nothing to compare with."""
     if change is None:
         return None
-    return f"{change:+.1f}%" if change < 1000 else ">999%"
+    return viewer.percent(change, signed=True) if change < 1000 else ">999%"
 
 
 def tile(

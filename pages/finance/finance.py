@@ -28,7 +28,7 @@ def figures(person: Person) -> dict[str, Any]:
 
 def against(change: float | None) -> tuple[str | None, str]:
     """A change in percent, and what it is compared with."""
-    shown = widgets.percent_change(change)
+    shown = widgets.percent_change(change, viewer)
     return shown, "vs before" if shown else "none before"
 
 

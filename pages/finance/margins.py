@@ -29,7 +29,7 @@ def tiles(found: dict[str, Any], viewer: Viewer) -> None:
             "where it is known",
         )
         widgets.tile("Margin", viewer.money(round(total["margin_cents"]), currency), None, "earned less cost")
-        widgets.tile("Margin in per cent", "–" if share is None else f"{share:.1f}%", None, "of earned")  # fmt: skip
+        widgets.tile("Margin in per cent", "–" if share is None else viewer.percent(share), None, "of earned")  # fmt: skip
 
 
 def operations(found: dict[str, Any], viewer: Viewer) -> None:
@@ -61,7 +61,10 @@ def operations(found: dict[str, Any], viewer: Viewer) -> None:
             .texts("Margin", money("margin_cents"), alignment="right")
             .texts(
                 "Share",
-                ["–" if row["margin_percent"] is None else f"{row['margin_percent']:.1f}%" for row in rows],
+                [
+                    "–" if row["margin_percent"] is None else viewer.percent(row["margin_percent"])
+                    for row in rows
+                ],
                 alignment="right",
             )
             .draw(key="margins", alt="Margins by operation", wide=("Uses", "Credits", "Cost"))

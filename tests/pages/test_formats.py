@@ -68,6 +68,12 @@ def test_money_in_other_languages(amount: int, currency: str, german: str, japan
     assert Viewer(ZoneInfo("Asia/Tokyo"), "ja").money(amount, currency) == japanese
 
 
+def test_shares_and_changes_in_other_languages() -> None:
+    """A15: the point of a percentage is the viewer's, its sign stands in front (st.metric reads it there)."""
+    assert (GERMAN.percent(64.84), ENGLISH.percent(64.84)) == ("64,8%", "64.8%")
+    assert (GERMAN.percent(-18.6, signed=True), GERMAN.percent(7, signed=True)) == ("-18,6%", "+7,0%")
+
+
 def test_unit_prices_in_other_languages() -> None:
     assert GERMAN.unit_price("8.1818", "usd") == "0,081818\xa0$"
     assert Viewer(ZoneInfo("Asia/Tokyo"), "ja").unit_price("2.5000", "jpy") == "¥2.5"
