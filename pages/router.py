@@ -83,7 +83,7 @@ def navigation(person: Person | None) -> tuple[st.Page, dict[str, st.Page]]:
         name = Path(file).stem
         shown = bool(section) and role in roles
         if shown and person is not None and name in FLAGGED:
-            shown = flagged.is_on(person, FLAGGED[name])
+            shown = flagged.is_known_to_be_on(person, FLAGGED[name])
         page = st.Page(
             file, title=title, icon=icon or None, url_path=name, visibility="visible" if shown else "hidden"
         )

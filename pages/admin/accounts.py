@@ -69,11 +69,11 @@ def back() -> None:
 
 
 def show_account(account: str) -> None:
+    st.button("All accounts", icon=":material/chevron_left:", type="tertiary", on_click=back)
     found = accounts.find_account(session.database(), person.identity, account)
     account_id = found["account_id"]
     detail = analytics.account_detail(session.database(), person.identity, account_id)
     name = detail["name"] or detail["email"] or f"Account {account_id}"
-    st.button("All accounts", icon=":material/chevron_left:", type="tertiary", on_click=back)
     with widgets.page_header(
         name,
         f"{detail['email'] or 'no e-mail'} · {words(detail['role'])} · account {account_id} · "

@@ -198,9 +198,9 @@ def ask_stripe(payment: dict[str, Any]) -> None:
 
 
 def show_payment(purchase_id: str) -> None:
+    st.button("All payments", icon=":material/chevron_left:", type="tertiary", on_click=back)
     payment = payments.payment(session.database(), person.identity, purchase_id)
     name = payment["name"] or payment["email"] or f"Account {payment['account_id']}"
-    st.button("All payments", icon=":material/chevron_left:", type="tertiary", on_click=back)
     with widgets.page_header(
         f"{viewer.money(payment['price_cents'], payment['currency'])} by {name}",
         f"{payment['package_name']} · {payment['email'] or 'no e-mail'} · account {payment['account_id']} · "

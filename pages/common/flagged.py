@@ -7,6 +7,7 @@ import streamlit as st
 from credits_core import flags
 from credits_core.auth.person import Person
 from credits_core.db.port import Identity
+from credits_core.errors import CreditsError
 from pages.common import session
 
 SECONDS = 15  # how long a page may go on as it was after a flag was switched elsewhere
@@ -21,6 +22,14 @@ def _flags_of(user_id: str, _identity: Identity) -> dict[str, bool]:  # noqa: AR
 def is_on(person: Person, flag: str) -> bool:
     """Whether a feature is there for this person; one that nobody defined is not."""
     return _flags_of(person.user_id, person.identity).get(flag, False)
+
+
+def is_known_to_be_on(person: Person, flag: str) -> bool:
+    """The same for the menu, which is there while the database does not answer; what is not known is left out of it."""
+    try:
+        return is_on(person, flag)
+    except CreditsError:
+        return False
 
 
 def guard(person: Person, flag: str) -> None:
