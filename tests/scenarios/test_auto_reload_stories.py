@@ -115,8 +115,12 @@ def test_the_caps_of_day_and_month_hold(world: World, owner: Owner) -> None:
         world.owner_sql("update credits.auto_reload set next_attempt_at = '-infinity'")
         world.owner_sql(
             "update credits.auto_reload_attempts set created_at = date_trunc('month', now()) + interval '1 hour'"
-            " + interval '1 minute' * day_order from (select id as i, row_number() over (order by created_at) as"
+            " + interval '1 minute' * day_order, finished_at = date_trunc('month', now()) + interval '2 hours'"
+            " from (select id as i, row_number() over (order by created_at) as"
             " day_order from credits.auto_reload_attempts) as x where x.i = id"
+        )
+        world.owner_sql(
+            "update credits.purchases set credited_at = date_trunc('month', now()) + interval '2 hours'"
         )
 
 
