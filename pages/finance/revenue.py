@@ -203,7 +203,7 @@ def funnel_card() -> None:
                 alt=f"{funnel['paid']} of {funnel['begun']} purchases were paid",
             )
             took = funnel["median_seconds_to_pay"]
-            facts = [("Paid", f"{funnel['paid_percent']}%")]
+            facts = [("Paid", viewer.percent(funnel["paid_percent"]))]
             facts += [("Half of them paid within", duration(took))] if took else []
             facts += [
                 (widgets.status_label(end), viewer.count(funnel[end]))
