@@ -138,13 +138,15 @@ def install(tmp_path: Path) -> Iterator[Install]:
 
 
 def finished(processes: list[subprocess.Popen[str]], line: str = "") -> list[str]:
-    """What they said in the end; none outlives the test."""
+    """What they said in the end; each ends well, and none outlives the test."""
     try:
         for process in processes:
             if line and process.stdin is not None:
                 process.stdin.write(line)
                 process.stdin.flush()
-        return [process.communicate(timeout=SECONDS)[0] for process in processes]
+        said = [process.communicate(timeout=SECONDS) for process in processes]
+        assert [process.returncode for process in processes] == [0] * len(processes), said
+        return [out for out, _ in said]
     finally:
         for process in processes:
             process.kill()
