@@ -104,8 +104,9 @@ begin
     perform credits._raise('LC400', 'flow must be checkout or payment_intent.');
   elsif p_payment_method_id is not null and (p_flow <> 'payment_intent' or p_payment_method_id !~ '^\w{1,255}$') then
     perform credits._raise('LC400', 'A saved card is named by its id and goes with the flow payment_intent.');
-  elsif p_payment_method_id is not null and v_account is distinct from credits._own_account() then
-    perform credits._raise('LC403', 'Nobody but the owner of an account pays with its saved cards.');
+  elsif p_payment_method_id is not null and (v_account is distinct from credits._own_account() or credits._api_key_id() is not null) then
+    perform credits._raise('LC403', 'Only the owner of an account pays with its saved cards, signed in; programs buy without payment_method_id, '
+                                    'or the owner switches on auto-reload.');
   end if;
   select * into p from credits.purchases where account_id = v_account and idempotency_key = p_idempotency_key;
   if p.id is not null then
