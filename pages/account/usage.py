@@ -14,6 +14,7 @@ from pages.common.formats import Viewer, plotted
 
 session.guard(session.EVERYBODY)
 
+MOST_ROWS = 14
 UNITS = {"day": "Day", "week": "Week", "month": "Month"}
 
 
@@ -128,7 +129,9 @@ def numbers(found: Mapping[str, Any], viewer: Viewer) -> None:
             .count("Uses", "events")
             .credits("Credits", "charged_micros")
             .credits("Before", "before_micros")
-            .draw(key="usage_table", alt="Usage, the newest first", wide=("Uses", "Before"))
+            .draw(
+                key="usage_table", alt="Usage, the newest first", wide=("Uses", "Before"), most_rows=MOST_ROWS
+            )
         )
 
 

@@ -14,6 +14,12 @@ from pages.common.dates import Dates
 from pages.common.formats import plotted, plotted_money
 
 _CONFIG = {"displayModeBar": False, "responsive": True}
+# Wide enough for the usual labels and a legend: where plotly finds that they do not fit it draws the chart a second time.
+_MARGIN = {"l": 44, "r": 8, "t": 12, "b": 26}
+_WITH_LEGEND = _MARGIN | {"b": 54}
+MOST_SERIES = (
+    5  # colours a reader tells apart, and a legend of one line; the fifth colour is gray, for the rest
+)
 BAR_HEIGHT = 46  # pixels for one horizontal bar with its gap
 
 
@@ -53,10 +59,19 @@ def sales_series(sales: Mapping[str, Any], currency: str) -> dict[str, list[floa
     return bars
 
 
-def _layout(colors: Palette, height: int) -> dict[str, Any]:
+def _readable(series: Mapping[str, Sequence[float]]) -> Mapping[str, Sequence[float]]:
+    """The largest series by name and the rest as one; `series` come with the largest first."""
+    if len(series) <= MOST_SERIES:
+        return series
+    named = dict(list(series.items())[: MOST_SERIES - 1])
+    rest = [values for name, values in series.items() if name not in named]
+    return {**named, f"{len(rest)} others": [sum(point) for point in zip(*rest, strict=True)]}
+
+
+def _layout(colors: Palette, height: int, margin: Mapping[str, int] = _MARGIN) -> dict[str, Any]:
     return {
         "height": height,
-        "margin": {"l": 4, "r": 8, "t": 8, "b": 4},
+        "margin": margin,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "Inter, sans-serif", "size": 12, "color": colors.text},
@@ -64,6 +79,11 @@ def _layout(colors: Palette, height: int) -> dict[str, Any]:
         "dragmode": False,
         "bargap": 0.32,
     }
+
+
+def _figure(data: Sequence[Mapping[str, Any]], layout: Mapping[str, Any], **more: Any) -> go.Figure:
+    """In one piece: plotly checks every later update anew, which takes longer than the rest of a page."""
+    return go.Figure({"data": data, "layout": {**layout, **more}})
 
 
 def stacked_days(
@@ -74,55 +94,46 @@ def stacked_days(
     unit: str = "",
     height: int = 300,
 ) -> go.Figure:
-    """One bar a day, stacked by series. `days` are ISO dates, one for every day of the range."""
-    colors = palette(dark)
-    figure = go.Figure()
-    for position, (name, values) in enumerate(series.items()):
-        figure.add_bar(
-            x=list(days),
-            y=list(values),
-            name=name,
-            marker_color=colors.series[position % len(colors.series)],
-            marker_line_width=0,
-            hovertemplate=f"%{{y:,.2f}}{unit} {name}<extra></extra>",
-        )
-    figure.update_layout(
-        **_layout(colors, height),
+    """One bar a day, stacked by series, the largest first. `days` are ISO dates, one for every day of the range."""
+    colors, series = palette(dark), _readable(series)
+    bars = [
+        {
+            "type": "bar", "x": list(days), "y": list(values), "name": name,
+            "marker": {"color": colors.series[place % len(colors.series)], "line": {"width": 0}},
+            "hovertemplate": f"%{{y:,.2f}}{unit} {name}<extra></extra>",
+        }
+        for place, (name, values) in enumerate(series.items())
+    ]  # fmt: skip
+    axis = {
+        "fixedrange": True,
+        "automargin": True,
+        "ticklabelstandoff": 6,
+        "tickfont": {"color": colors.text},
+    }
+    return _figure(
+        bars,
+        _layout(colors, height, _WITH_LEGEND if len(series) > 1 else _MARGIN),
         barmode="stack",
         hovermode="x unified",
         showlegend=len(series) > 1,
-        legend={
-            "orientation": "h",
-            "y": -0.16,
-            "x": 0.5,
-            "xanchor": "center",
-            "itemclick": "toggle",
-            "title": None,
+        legend={"orientation": "h", "y": -0.16, "x": 0.5, "xanchor": "center", "itemclick": "toggle"},
+        xaxis=axis
+        | {
+            "type": "date",
+            "showgrid": False,
+            "tickformat": "%b %-d",
+            "nticks": 6,
+            "hoverformat": "%a %b %-d",
+        },
+        yaxis=axis
+        | {
+            "gridcolor": colors.grid,
+            "zeroline": False,
+            "nticks": 5,
+            "tickformat": ",~g",
+            "rangemode": "tozero",
         },
     )
-    figure.update_xaxes(
-        type="date",
-        showgrid=False,
-        tickformat="%b %-d",
-        nticks=6,
-        fixedrange=True,
-        hoverformat="%a %b %-d",
-        automargin=True,
-        ticklabelstandoff=6,
-        tickfont_color=colors.text,
-    )
-    figure.update_yaxes(
-        gridcolor=colors.grid,
-        zeroline=False,
-        nticks=5,
-        tickformat=",~g",
-        rangemode="tozero",
-        fixedrange=True,
-        automargin=True,
-        ticklabelstandoff=6,
-        tickfont_color=colors.text,
-    )
-    return figure
 
 
 def months(
@@ -148,35 +159,25 @@ def grid(
     """A heat map of shares: a row for each of `rows`, the first on top; cells that are not known stay empty."""
     colors = palette(dark)
     values = [[percents.get((row, column)) for column in range(len(columns))] for row in rows]
-    figure = go.Figure(
-        go.Heatmap(
-            x=list(columns),
-            y=list(rows),
-            z=values,
-            text=[["" if value is None else f"{value:.0f}%" for value in row] for row in values],
-            texttemplate="%{text}",
-            colorscale=[[0, "rgba(37,99,235,0.08)"], [1, "rgba(37,99,235,0.55)"]],
-            zmin=0,
-            zmax=100,
-            showscale=False,
-            xgap=3,
-            ygap=3,
-            hoverinfo="skip",
-            textfont_color=colors.text,
-        )
-    )
-    layout = _layout(colors, 36 * len(rows) + 40) | {"margin": {"l": 4, "r": 8, "t": 32, "b": 4}}
-    figure.update_layout(**layout)
-    axes = {
+    cells = {
+        "type": "heatmap", "x": list(columns), "y": list(rows), "z": values, "zmin": 0, "zmax": 100, "xgap": 3, "ygap": 3,
+        "text": [["" if value is None else f"{value:.0f}%" for value in row] for row in values], "texttemplate": "%{text}",
+        "textfont": {"color": colors.text}, "hoverinfo": "skip", "showscale": False,
+        "colorscale": [[0, "rgba(37,99,235,0.08)"], [1, "rgba(37,99,235,0.55)"]],
+    }  # fmt: skip
+    axis = {
         "type": "category",
         "showgrid": False,
         "fixedrange": True,
         "ticks": "",
-        "tickfont_color": colors.text,
+        "tickfont": {"color": colors.text},
     }
-    figure.update_xaxes(**axes, side="top")
-    figure.update_yaxes(**axes, autorange="reversed", automargin=True, ticksuffix="  ")
-    return figure
+    return _figure(
+        [cells],
+        _layout(colors, 36 * len(rows) + 40, {"l": 76, "r": 8, "t": 32, "b": 4}),
+        xaxis=axis | {"side": "top"},
+        yaxis=axis | {"autorange": "reversed", "automargin": True, "ticksuffix": "  "},
+    )
 
 
 def line_before(figure: go.Figure, days: Sequence[str], values: Sequence[float], *, dark: bool) -> go.Figure:
@@ -189,7 +190,7 @@ def line_before(figure: go.Figure, days: Sequence[str], values: Sequence[float],
         line={"color": palette(dark).text, "width": 1.6, "dash": "dot"},
         hovertemplate="%{y:,.2f} the period before<extra></extra>",
     )
-    figure.update_layout(showlegend=True)
+    figure.update_layout(showlegend=True, margin=_WITH_LEGEND)
     return figure
 
 
@@ -204,24 +205,44 @@ def range_left(
 ) -> go.Figure:
     """What is expected to be left on days to come, within a band from the least to the most."""
     colors = palette(dark)
-    figure = go.Figure()
-    band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    figure.add_scatter(x=list(days), y=list(most), **band)
-    figure.add_scatter(x=list(days), y=list(least), fill="tonexty", fillcolor="rgba(59,130,246,0.18)", **band)
-    figure.add_scatter(
-        x=list(days), y=list(expected), mode="lines", line={"color": colors.series[0], "width": 2},
-        hovertemplate="%{y:,.2f} left<extra></extra>", showlegend=False,
-    )  # fmt: skip
-    figure.update_layout(**_layout(colors, height), hovermode="x unified")
-    figure.update_xaxes(
-        type="date", showgrid=False, tickformat="%b %-d", nticks=5, fixedrange=True, automargin=True,
-        tickfont_color=colors.text, hoverformat="%a %b %-d",
-    )  # fmt: skip
-    figure.update_yaxes(
-        gridcolor=colors.grid, zeroline=False, nticks=4, tickformat=",~g", rangemode="tozero", fixedrange=True, automargin=True,
-        tickfont_color=colors.text,
-    )  # fmt: skip
-    return figure
+    band = {
+        "type": "scatter",
+        "x": list(days),
+        "mode": "lines",
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "line": {"width": 0},
+    }
+    line = band | {
+        "y": list(expected), "line": {"color": colors.series[0], "width": 2}, "hoverinfo": None,
+        "hovertemplate": "%{y:,.2f} left<extra></extra>",
+    }  # fmt: skip
+    axis = {"fixedrange": True, "automargin": True, "tickfont": {"color": colors.text}}
+    return _figure(
+        [
+            band | {"y": list(most)},
+            band | {"y": list(least), "fill": "tonexty", "fillcolor": "rgba(59,130,246,0.18)"},
+            line,
+        ],
+        _layout(colors, height),
+        hovermode="x unified",
+        xaxis=axis
+        | {
+            "type": "date",
+            "showgrid": False,
+            "tickformat": "%b %-d",
+            "nticks": 5,
+            "hoverformat": "%a %b %-d",
+        },
+        yaxis=axis
+        | {
+            "gridcolor": colors.grid,
+            "zeroline": False,
+            "nticks": 4,
+            "tickformat": ",~g",
+            "rangemode": "tozero",
+        },
+    )
 
 
 def ranked_bars(
@@ -229,32 +250,20 @@ def ranked_bars(
 ) -> go.Figure:
     """Horizontal bars, the first label on top, each with its value as text."""
     colors = palette(dark)
-    figure = go.Figure(
-        go.Bar(
-            x=list(values),
-            y=list(labels),
-            orientation="h",
-            text=list(texts),
-            textposition="outside",
-            cliponaxis=False,
-            marker_color=colors.series[0],
-            marker_line_width=0,
-            width=0.55,
-            hoverinfo="skip",
-            textfont_color=colors.text,
-        )
-    )
-    figure.update_layout(**_layout(colors, BAR_HEIGHT * len(labels) + 16))
-    figure.update_xaxes(visible=False, fixedrange=True, range=[0, max([*values, 0]) * 1.3 or 1])
-    figure.update_yaxes(
-        autorange="reversed",
-        showgrid=False,
-        fixedrange=True,
-        ticksuffix="  ",
-        automargin=True,
-        tickfont_color=colors.text,
-    )
-    return figure
+    bars = {
+        "type": "bar", "x": list(values), "y": list(labels), "orientation": "h", "width": 0.55, "hoverinfo": "skip",
+        "text": list(texts), "textposition": "outside", "cliponaxis": False, "textfont": {"color": colors.text},
+        "marker": {"color": colors.series[0], "line": {"width": 0}},
+    }  # fmt: skip
+    return _figure(
+        [bars],
+        _layout(colors, BAR_HEIGHT * len(labels) + 16, {"l": 4, "r": 8, "t": 8, "b": 4}),
+        xaxis={"visible": False, "fixedrange": True, "range": [0, max([*values, 0]) * 1.3 or 1]},
+        yaxis={
+            "autorange": "reversed", "showgrid": False, "fixedrange": True, "ticksuffix": "  ", "automargin": True,
+            "tickfont": {"color": colors.text},
+        },
+    )  # fmt: skip
 
 
 def _date_axis(axis: go.layout.XAxis, written: Dates) -> None:

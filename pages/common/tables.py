@@ -147,8 +147,13 @@ class Table:
             st.column_config.LinkColumn(label, display_text=text),
         )
 
-    def draw(self, *, key: str, alt: str, wide: Sequence[str] = (), **options: Any) -> Any:
-        """Shows it; `options` go to st.dataframe (selection). `alt` says what the table holds."""
+    def draw(
+        self, *, key: str, alt: str, wide: Sequence[str] = (), most_rows: int | None = None, **options: Any
+    ) -> Any:
+        """Shows it; `options` go to st.dataframe (selection). `alt` says what the table holds.
+
+        More than `most_rows` scroll within the table: a browser paints what is seen, and a page of a thousand rows has an end.
+        """
         frame = pd.DataFrame(self._data)
         if self._viewer.phone:
             frame = frame.drop(columns=[label for label in wide if label in frame])
@@ -159,7 +164,7 @@ class Table:
             key=key,
             alt=alt,
             row_height=ROW_HEIGHT,
-            height="content",
+            height=ROW_HEIGHT * (most_rows + 1) if most_rows and len(frame) > most_rows else "content",
             **options,
         )
 

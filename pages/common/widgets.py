@@ -13,6 +13,7 @@ import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from credits_core.errors import CreditsError
+from pages.common import sparklines
 from pages.common.formats import Viewer
 
 P = ParamSpec("P")
@@ -185,21 +186,16 @@ def tile(
     delta: str | None,
     description: str,
     chart: Sequence[float] = (),
-    chart_type: Literal["line", "bar", "area"] = "line",
+    chart_kind: sparklines.Kind = "line",
+    *,
+    delta_color: Any = "normal",
     **options: Any,
 ) -> None:
     """A bordered figure with its change and a sparkline; figures that were zero all along get no line."""
-    st.metric(
-        label,
-        value,
-        delta,
-        delta_description=description,
-        chart_data=list(chart) if any(chart) else None,
-        chart_type=chart_type,
-        border=True,
-        height="stretch",
-        **options,
-    )
+    with st.container(border=True, height="stretch", vertical_alignment="distribute", gap="small"):
+        st.metric(label, value, delta, delta_description=description, delta_color=delta_color, **options)
+        if any(chart):
+            st.html(sparklines.markup(chart, chart_kind, sparklines.tone(delta, delta_color)))
 
 
 def show_error(error: CreditsError) -> None:

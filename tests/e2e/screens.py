@@ -20,6 +20,13 @@ GOOD_CARD, DECLINED_CARD, CHALLENGED_CARD = (
     "4000 0000 0000 0002",
     "4000 0025 0000 3155",
 )
+# Tables, charts and fonts are painted after Streamlit says that its script has run; what a closed expander holds, when it is
+# opened. The dear question comes last: it makes the browser lay out the page.
+PAINTED = """
+  const inside = (place, what) =>
+    [...document.querySelectorAll(place)].every((it) => it.querySelector(what) || !it.checkVisibility());
+  const painted = () => document.fonts.status === "loaded" && !document.querySelector("[data-testid=stSkeleton]")
+    && inside("[data-testid=stDataFrame]", "canvas") && inside("[data-testid=stPlotlyChart]", ".main-svg");"""
 _PHONE_AGENT = (
     "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/140.0.0.0 Mobile Safari/537.36"
@@ -110,16 +117,12 @@ def choose_row(page: Page, number: int) -> None:
 
 
 def settled(page: Page) -> None:
-    """Wait until tables, charts and fonts are painted, which comes after Streamlit says that its script has run."""
+    """Wait until everything is painted and nothing moves."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     page.wait_for_function(
-        """() => {
-          const inside = (place, what) => [...document.querySelectorAll(place)].every((it) => it.querySelector(what));
-          return document.fonts.status === "loaded" && !document.querySelector("[data-testid=stSkeleton]")
-            && inside("[data-testid=stDataFrame]", "canvas") && inside("[data-testid=stPlotlyChart]", ".main-svg")
-            && inside("[data-testid=stMetricChart]", "svg, canvas")
-            && !document.getAnimations().some((it) => it instanceof CSSTransition && it.playState === "running");
-        }"""
+        f"""() => {{{PAINTED}
+          return painted() && !document.getAnimations().some((it) => it instanceof CSSTransition && it.playState === "running");
+        }}"""
     )
 
 
