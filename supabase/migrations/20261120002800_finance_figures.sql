@@ -2,10 +2,7 @@
 --
 -- Money is what was paid for credits, tax apart, on the day the credits were added; refunds and disputes count on the day they were
 -- taken. Currencies and modes (test, live) are never added up. Months and days are the viewer's. Row policies still apply inside.
-
--- The first day of the month of a moment, by the clocks of a zone.
-create function credits._month(p_at timestamptz, p_zone text) returns date
-language sql stable set search_path = '' as $$ select date_trunc('month', p_at at time zone p_zone)::date $$;
+-- A month is written out where it is meant: a function of ours for it would be called once a row, not inlined.
 
 create function credits._check_months(p_months int) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -25,10 +22,10 @@ begin
   perform credits._check_months(p_months);
   if p_livemode is null then perform credits._raise('LC400', 'Say whether live or test sales are meant (livemode).'); end if;
   v_first := greatest((v_last - make_interval(months => p_months - 1))::date,
-    (select credits._month(min(credited_at), v_zone) from credits.purchases where livemode = p_livemode));  -- nothing before the first sale
+    (select date_trunc('month', min(credited_at) at time zone v_zone)::date from credits.purchases where livemode = p_livemode));  -- nothing before the first sale
   return jsonb_build_object('time_zone', v_zone, 'livemode', p_livemode, 'rows', (
     with bought as materialized (
-      select currency, account_id, credits._paid_cents(p) as price_cents, credits._month(credited_at, v_zone) as month,
+      select currency, account_id, credits._paid_cents(p) as price_cents, date_trunc('month', credited_at at time zone v_zone)::date as month,
              credited_at = min(credited_at) over (partition by account_id, currency) as is_first
         from credits.purchases as p where livemode = p_livemode and credited_at is not null),
     sales as (
@@ -36,11 +33,11 @@ begin
              count(distinct account_id) filter (where is_first) as new_buyers
         from bought where month >= v_first group by 1, 2),
     refunded as (
-      select p.currency, credits._month(coalesce(r.finished_at, r.created_at), v_zone) as month, sum(r.amount_cents) as cents
+      select p.currency, date_trunc('month', coalesce(r.finished_at, r.created_at) at time zone v_zone)::date as month, sum(r.amount_cents) as cents
         from credits.refunds as r join credits.purchases as p on p.id = r.purchase_id
        where p.livemode = p_livemode and r.status in ('sent', 'succeeded') group by 1, 2),
     disputed as (
-      select p.currency, credits._month(d.created_at, v_zone) as month, sum(d.amount_cents) as cents
+      select p.currency, date_trunc('month', d.created_at at time zone v_zone)::date as month, sum(d.amount_cents) as cents
         from credits.disputes as d join credits.purchases as p on p.id = d.purchase_id
        where p.livemode = p_livemode and d.transaction_seq is not null group by 1, 2),
     months as (
@@ -68,7 +65,7 @@ begin
   v_first := (date_trunc('month', credits._today(v_zone)) - make_interval(months => p_months - 1))::date;
   return jsonb_build_object('time_zone', v_zone, 'rows', (
     with bought as materialized (
-      select account_id, currency, credits._month(credited_at, v_zone) as month, sum(credits._paid_cents(p)) as cents
+      select account_id, currency, date_trunc('month', credited_at at time zone v_zone)::date as month, sum(credits._paid_cents(p)) as cents
         from credits.purchases as p where livemode = p_livemode and credited_at is not null group by 1, 2, 3),
     joined as (select *, min(month) over (partition by account_id) as cohort from bought),
     sizes as (select cohort, count(distinct account_id) as accounts from joined where cohort >= v_first group by 1),
@@ -125,6 +122,6 @@ end $$;
 
 revoke execute on all functions in schema credits from public;
 grant execute on function
-  credits._month(timestamptz, text), credits._check_months(int), credits.revenue_by_month(boolean, int, text),
+  credits._check_months(int), credits.revenue_by_month(boolean, int, text),
   credits.cohorts(boolean, int, text), credits.checkout_funnel(boolean, date, date, text)
 to authenticated, service_role;

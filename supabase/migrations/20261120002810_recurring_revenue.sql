@@ -24,7 +24,7 @@ begin
   perform credits._check_months(p_months);
   if p_livemode is null then perform credits._raise('LC400', 'Say whether live or test sales are meant (livemode).'); end if;
   v_first := greatest((v_last - make_interval(months => p_months - 1))::date,
-    (select credits._month(min(at), v_zone) from credits.subscription_changes where livemode = p_livemode));
+    (select date_trunc('month', min(at) at time zone v_zone)::date from credits.subscription_changes where livemode = p_livemode));
   return jsonb_build_object('time_zone', v_zone, 'livemode', p_livemode, 'rows', (
     with months as (select m::date as month from generate_series(v_first::timestamp, v_last, interval '1 month') as m),
     ends as materialized (  -- every month of the range, and the one before it
