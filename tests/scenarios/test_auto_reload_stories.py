@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from credits_core import auto_reload, card_payments, fulfillment, saved_cards
 from credits_core.errors import NotFound
 from tests.scenarios.conftest import CARD, World, micros, new_key
+from tests.sql.conftest import Clock
 
 BASE = "https://shop.test"
 NO_FUNDS, LOST, ASKS = "4000000000009995", "4000000000009987", "4000002760003184"
@@ -103,25 +105,19 @@ def test_a_card_that_declines_then_asks_for_its_owner_then_works(world: World, o
 
 
 def test_the_caps_of_day_and_month_hold(world: World, owner: Owner) -> None:
-    """$26.50 a reload, $60 a day, $120 a month: two a day, four a month."""
+    """$26.50 a reload, $60 a day, $120 a month: two a day, four a month. Whatever day it is today."""
+    clock = Clock(world.owner_sql)
+    of_next_month = (datetime.now(UTC).replace(day=1) + timedelta(days=32)).replace(day=14, hour=9)
     for day in range(3):
+        clock.set(of_next_month + timedelta(days=day))
         for _ in range(3):
             ten_workers(world)
             if owner.buyer.available == micros("550"):
                 owner.buyer.use(530)
         assert owner.charges == ["succeeded"] * min(2 * day + 2, 4)
         assert "Waits until" in owner.state["next"]
-        # Tomorrow; the month stays the same one.
-        world.owner_sql("update credits.auto_reload set next_attempt_at = '-infinity'")
-        world.owner_sql(
-            "update credits.auto_reload_attempts set created_at = date_trunc('month', now()) + interval '1 hour'"
-            " + interval '1 minute' * day_order, finished_at = date_trunc('month', now()) + interval '2 hours'"
-            " from (select id as i, row_number() over (order by created_at) as"
-            " day_order from credits.auto_reload_attempts) as x where x.i = id"
-        )
-        world.owner_sql(
-            "update credits.purchases set credited_at = date_trunc('month', now()) + interval '2 hours'"
-        )
+    clock.set(of_next_month + timedelta(days=31))
+    assert ten_workers(world) == ["charged"]
 
 
 def test_a_hard_decline_pauses_at_once_and_buying_by_hand_resumes_nothing(world: World, owner: Owner) -> None:
