@@ -51,7 +51,7 @@ SIGNED_IN = (
     _call_covers_seconds _call_json _call_limits _cap_left _cap_reached _change_percent _charge_error
     _check_adjustment _check_days _closing_balances _cursor _hold_json _level _month_so_far _overview_days
     _own_account _period _purchase_answer _purchase_json _raise_charge_error _refunded _require_scope _run_out _sales
-    _draft_json _check_months _month _recurring_at _utc_day
+    _draft_json _check_months _recurring_at _utc_day
     _attempt_json _campaign_json _left_of_purchase _owner_only _paid_cents _refund_json
     _consents _next_reload _reload_figures _reload_refusal _suggested_terms
     _refund_limit_cents _refund_terms _reload_price _reloaded_cents _seq_before _settings _spendable
